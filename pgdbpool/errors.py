@@ -139,18 +139,18 @@ class DBQueryError(Exception):
         return _restored, (_original(type(self)), self.args, dict(self.__dict__))
 
     @classmethod
-    def like(cls, error: BaseException, *, message: str | None = None, **diag: object) -> DBQueryError:
-        """Make the error for ``error``, as an instance of its class too; ``message`` and ``diag`` replace its own."""
+    def like(cls, error: BaseException, **changed: Any) -> DBQueryError:
+        """Make the error for ``error``, as an instance of its class too.
+
+        ``changed`` replaces what psycopg2 says: ``message``, ``pgerror``, ``pgcode``, or a field of ``diag``.
+        """
+        message = changed.pop("message", None)
         args = error.args if message is None else (message, *error.args[1:])
-        state: dict[str, Any] = {}
-        if isinstance(error, psycopg2.Error):
-            fields = {name: getattr(error.diag, name) for name in _DIAGNOSTICS}
-            state = {
-                "_pgcode": error.pgcode,
-                "_pgerror": error.pgerror if message is None else message,
-                "_diag": SimpleNamespace(**{**fields, **diag}),
-            }
-        return _restored(type(error), args, state)
+        if not isinstance(error, psycopg2.Error):
+            return _restored(type(error), args, {})
+        pgcode, pgerror = changed.pop("pgcode", error.pgcode), changed.pop("pgerror", error.pgerror)
+        diag = {name: getattr(error.diag, name) for name in _DIAGNOSTICS} | changed
+        return _restored(type(error), args, {"_pgcode": pgcode, "_pgerror": pgerror, "_diag": SimpleNamespace(**diag)})
 
 
 _DIAGNOSTICS = tuple(name for name in dir(psycopg2.extensions.Diagnostics) if not name.startswith("_"))

@@ -1,0 +1,173 @@
+"""An in-process PostgreSQL connection de-multiplexer for threaded Python web servers.
+
+``init(config)`` makes the default pool; the functions here work on it. Each exists as a method of ``Pool`` too.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from pgdbpool.access.current import default_pool, set_default_pool
+from pgdbpool.access.handler import Handler
+from pgdbpool.access.results import Result
+from pgdbpool.access.rows import Row
+from pgdbpool.errors import (
+    ConfigError,
+    DBConnectionError,
+    DBOfflineError,
+    DBQueryError,
+    InDoubt,
+    NestedCheckout,
+    NoRow,
+    PoolClosed,
+    PoolError,
+    PoolTimeout,
+    TooManyRequests,
+    TooManyRows,
+    UnconfiguredGroupError,
+)
+from pgdbpool.facade import Pool
+
+__all__ = [
+    "ConfigError",
+    "Connection",
+    "DBConnectionError",
+    "DBOfflineError",
+    "DBQueryError",
+    "Handler",
+    "InDoubt",
+    "NestedCheckout",
+    "NoRow",
+    "Pool",
+    "PoolClosed",
+    "PoolError",
+    "PoolTimeout",
+    "Result",
+    "Row",
+    "TooManyRequests",
+    "TooManyRows",
+    "UnconfiguredGroupError",
+    "check",
+    "close",
+    "closeall",
+    "connection",
+    "explain",
+    "getconn",
+    "init",
+    "putconn",
+    "query",
+    "run",
+    "stats",
+    "transaction",
+]
+
+_init_lock = threading.Lock()  # guards which pool is the default; forbidden under it: making or closing one
+
+
+def init(config: Any, *, wait: float | None = None) -> Pool:
+    """Make the default pool, which the functions of this module and ``Handler`` work on.
+
+    Called again, the new pool takes over and the old one closes gracefully in the background. ``wait=seconds``: return when
+    every group has its minimum, and at least one connection, or raise ``PoolTimeout``. Raises ``ConfigError`` with every
+    problem of the dict; the pool that was there then stays.
+    """
+    pool = Pool(config, wait=wait)
+    with _init_lock:
+        before = set_default_pool(pool)
+    if before is not None:
+        before.close_in_background()
+    return pool
+
+
+def query(
+    sql: Any,
+    params: Any = None,
+    *,
+    group: str | None = None,
+    read_only: bool | None = None,
+    timeout: float | None = None,
+    query_timeout: int | None = None,
+) -> Result:
+    """``Pool.query`` of the default pool."""
+    return default_pool().query(sql, params, group=group, read_only=read_only, timeout=timeout, query_timeout=query_timeout)
+
+
+def transaction(
+    group: str | None = None,
+    *,
+    read_only: bool = False,
+    isolation: str | None = None,
+    timeout: float | None = None,
+    query_timeout: int | None = None,
+    track: bool = False,
+) -> Transaction:
+    """``Pool.transaction`` of the default pool."""
+    return default_pool().transaction(group, read_only=read_only, isolation=isolation, timeout=timeout, query_timeout=query_timeout, track=track)
+
+
+def run(
+    fn: Callable[..., Any],
+    *args: Any,
+    group: str | None = None,
+    read_only: bool = False,
+    isolation: str | None = None,
+    retries: int = 3,
+    timeout: float | None = None,
+    track: bool = True,
+    **kwargs: Any,
+) -> Any:
+    """``Pool.run`` of the default pool."""
+    return default_pool().run(fn, *args, group=group, read_only=read_only, isolation=isolation, retries=retries, timeout=timeout, track=track, **kwargs)
+
+
+def connection( group: str | None = None, *, read_only: bool = False, timeout: float | None = None
+) -> Borrowed:
+    """``Pool.connection`` of the default pool."""
+    return default_pool().connection(group, read_only=read_only, timeout=timeout)
+
+
+def getconn(key: Hashable = None, *, group: str | None = None, timeout: float | None = None) -> Any:
+    """``Pool.getconn`` of the default pool."""
+    return default_pool().getconn(key, group=group, timeout=timeout)
+
+
+def putconn(conn: Any, key: Hashable = None, close: bool = False) -> None:
+    """``Pool.putconn`` of the default pool."""
+    default_pool().putconn(conn, key, close)
+
+
+def stats() -> dict[str, Any]:
+    """``Pool.stats`` of the default pool."""
+    return default_pool().stats()
+
+
+def explain(workers: int | None = None) -> str:
+    """``Pool.explain`` of the default pool."""
+    return default_pool().explain(workers)
+
+
+def check() -> dict[str, dict[str, Any]]:
+    """``Pool.check`` of the default pool."""
+    return default_pool().check()
+
+
+def close(timeout: float = 5) -> None:
+    """``Pool.close`` of the default pool."""
+    default_pool().close(timeout)
+
+
+def closeall() -> None:
+    """``Pool.closeall`` of the default pool."""
+    default_pool().closeall()
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("pgdbpool")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+from pgdbpool.pool import Connection  # noqa: E402  (it needs init)

@@ -1,0 +1,99 @@
+"""A group as its users see it: where connections are taken, and with which limits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pgdbpool.access.results import Result
+from pgdbpool.access.statements import judged, limit_of, lost, plain, refuse_session, rejected, text_of
+from pgdbpool.config import EndpointOptions, GroupOptions
+from pgdbpool.driver.opening import statement_limit
+from pgdbpool.engine.group import Group
+from pgdbpool.engine.owners import Owner
+from pgdbpool.driver.session import Session
+from pgdbpool.errors import DBQueryError
+from pgdbpool.waiting import Slot
+
+__all__ = ["Desk"]
+
+_MOMENT = 5.0  # seconds for a statement of the pool's own
+
+
+class Desk:
+    """One group's defaults beside the group itself. Times in seconds, ``query_timeout`` in milliseconds."""
+
+    __slots__ = ("always_reset", "autocommit", "group", "limit", "name", "options", "orphans", "query_timeout", "timeout")
+
+    def __init__(self, group: Group, options: GroupOptions, endpoint: EndpointOptions, orphans: Any) -> None:
+        self.group = group
+        self.options = options
+        self.name = options.name
+        self.timeout = options.timeout
+        self.query_timeout = statement_limit(endpoint, options)
+        self.limit = limit_of(self.query_timeout)
+        self.autocommit = options.autocommit is not False
+        self.always_reset = options.reset == "always"
+        self.orphans = orphans
+
+    def give_back(self, slot: Slot, owner: Owner, soiled: bool) -> None:
+        """Release, or report as broken: whichever the connection's own state demands."""
+        session = slot.resource
+        if session.lost:
+            self.group.broken(slot, owner, condemn=not session.closed_by_user)
+        else:
+            self.group.release(slot, owner, soiled or self.always_reset)
+
+    def query(
+        self,
+        owner: Owner,
+        sql: Any,
+        params: Any,
+        read_only: bool | None,
+        timeout: float | None,
+        query_timeout: int | None,
+    ) -> Result:
+        """One statement in autocommit, in one round trip, on any free connection.
+
+        ``read_only=True`` is the caller's promise that it only reads: it may then be run again, once, where the connection
+        was lost. (Not where the limit ran out: that one is for the whole answer.)
+        """
+        verdict = judged(sql) if type(sql) is str else None
+        if verdict is not None:
+            refuse_session(verdict)
+        patience = self.timeout if timeout is None else timeout
+        while True:
+            slot = self.group.checkout(owner, patience)
+            session = slot.resource
+            soiled, prefix, limit = True, "", self.limit
+            try:
+                if verdict is None:
+                    sql = text_of(sql, session)
+                    verdict = judged(sql)
+                    refuse_session(verdict)
+                if query_timeout is not None and query_timeout != self.query_timeout:
+                    limit, prefix = limit_of(query_timeout), self._set_timeout(session, query_timeout, verdict.joinable)
+                soiled = not verdict.clean or limit != self.limit or not plain(params)
+                return Result(session.execute(prefix + sql if prefix else sql, params, limit))
+            except DBQueryError:
+                raise
+            except Exception as error:
+                if not session.lost:
+                    raise rejected(error, prefix) from error
+                if read_only and not session.cut:
+                    read_only = False
+                    continue
+                wrote = read_only is None and not (verdict and verdict.reads)
+                raise lost(session, error, wrote=wrote, doing="an autocommit statement") from error
+            finally:
+                self.give_back(slot, owner, soiled)
+
+    @staticmethod
+    def _set_timeout(session: Session, query_timeout: int, joinable: bool) -> str:
+        """The server's side of a limit of its own: what goes in front of the statement, in the same message if that may be."""
+        if session.pooled_by is not None:
+            return ""  # it would stay with a server session that the next transaction of somebody else gets
+        setting = f"SET statement_timeout = {query_timeout:d}"
+        if joinable:
+            return setting + ";\n"
+        session.execute(setting, None, _MOMENT)
+        return ""

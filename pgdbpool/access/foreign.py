@@ -1,0 +1,133 @@
+"""The real psycopg2 connection, for COPY, LISTEN, an ORM: ``connection()``, ``getconn()`` and ``putconn()``."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from contextlib import suppress
+from types import TracebackType
+from typing import Any
+
+import psycopg2
+from psycopg2 import extensions
+
+from pgdbpool.access.desk import Desk
+from pgdbpool.access.statements import aborted, limit_of, lost
+from pgdbpool.driver.guarded import lend, take_back, was_used
+from pgdbpool.driver.session import Session
+from pgdbpool.engine.loans import Loan, Loans
+from pgdbpool.engine.owners import Owner, place_of_caller, present_owner
+from pgdbpool.errors import PoolError
+from pgdbpool.waiting import Slot
+
+__all__ = ["Borrowed", "getconn", "putconn"]
+
+_base = extensions.connection
+
+
+def _take(desk: Desk, owner: Owner, autocommit: bool, read_only: bool, timeout: float | None) -> Slot:
+    slot = desk.group.checkout(owner, desk.timeout if timeout is None else timeout)
+    slot.place = place_of_caller()
+    session = slot.resource
+    try:
+        lend(session.raw, session, desk.limit)
+        if not autocommit:
+            _base.autocommit.__set__(session.raw, False)  # type: ignore[attr-defined]
+        if read_only:
+            session.raw.readonly = True
+    except BaseException:
+        _give_back(desk, slot, owner, soiled=True)
+        raise
+    return slot
+
+
+def _give_back(desk: Desk, slot: Slot, owner: Owner, *, soiled: bool = False) -> None:
+    raw = slot.resource.raw
+    slot.place = None
+    used = was_used(raw)
+    take_back(raw)
+    if not used and not soiled and not raw.autocommit:
+        _base.autocommit.__set__(raw, True)  # type: ignore[attr-defined]
+    desk.give_back(slot, owner, used or soiled)
+
+
+def _commit(session: Session, limit: float) -> None:
+    raw = session.raw
+    if raw.get_transaction_status() == extensions.TRANSACTION_STATUS_INERROR:
+        with session.within(limit):
+            _base.rollback(raw)
+        raise aborted(None)
+    try:
+        with session.within(limit):
+            _base.commit(raw)
+    except psycopg2.Error as error:
+        if session.lost:
+            raise lost(session, error, wrote=True, doing="a COMMIT") from error
+        raise
+
+
+def _roll_back(session: Session, limit: float) -> None:
+    """At once and not with the reset: somebody may be waiting for the locks. A lost connection is found at release."""
+    with suppress(psycopg2.Error), session.within(limit):
+        _base.rollback(session.raw)
+
+
+class Borrowed:
+    """``with pool.connection() as conn``: with autocommit off, commit on a clean exit and rollback on an exception."""
+
+    __slots__ = ("_desk", "_owner", "_read_only", "_slot", "_timeout")
+
+    def __init__(self, desk: Desk, read_only: bool, timeout: float | None) -> None:
+        self._desk = desk
+        self._read_only = read_only
+        self._timeout = timeout
+        self._slot: Slot | None = None
+
+    def __enter__(self) -> Any:
+        if self._slot is not None:
+            raise PoolError("this connection() is in use already: its block was entered twice")
+        self._owner = present_owner()
+        self._slot = _take(self._desk, self._owner, self._desk.autocommit, self._read_only, self._timeout)
+        return self._slot.resource.raw
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        slot, self._slot = self._slot, None
+        if slot is None or slot.owner is not self._owner:
+            raise PoolError("this connection was taken back: after a fork, or after its thread had ended")
+        session = slot.resource
+        try:
+            if was_used(session.raw) and not session.lost and not session.raw.autocommit:
+                if error is None:
+                    _commit(session, self._desk.limit)
+                else:
+                    _roll_back(session, self._desk.limit)
+        finally:
+            _give_back(self._desk, slot, self._owner)
+
+
+def getconn(desk: Desk, loans: Loans, key: Hashable, timeout: float | None) -> Any:
+    """A connection until ``putconn``; with a ``key``, the one that this key holds already, lent to the calling thread."""
+    held = loans.of_key(key)
+    if held is not None:
+        lend(held.slot.resource.raw, held.slot.resource, held.desk.limit)
+        return held.slot.resource.raw
+    owner = present_owner()
+    slot = _take(desk, owner, desk.options.autocommit is True, False, timeout)
+    loans.enter(Loan(slot.resource.raw, key, desk, slot, owner))
+    return slot.resource.raw
+
+
+def putconn(loans: Loans, raw: Any, key: Hashable, close: bool) -> None:
+    """Give back what ``getconn`` took: what was not committed is rolled back. Raises ``PoolError`` for any other."""
+    loan = loans.leave(raw, key)
+    if loan is None:
+        raise PoolError("putconn() of a connection that getconn() of this pool has not lent, or that was put back already")
+    session = loan.slot.resource
+    if loan.slot.owner is not loan.owner or loan.slot.turn != loan.turn:
+        raise PoolError("this connection was taken back: after a fork, or after its thread had ended")
+    try:
+        if close:
+            _base.close(raw)
+        elif not session.lost and session.in_transaction:
+            _roll_back(session, loan.desk.limit)
+    finally:
+        _give_back(loan.desk, loan.slot, loan.owner)

@@ -1,0 +1,40 @@
+"""``run``: a function in a transaction, and the whole of it again where that is known to be safe."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from time import sleep
+from typing import Any
+
+from pgdbpool.access.desk import Desk
+from pgdbpool.access.handler import Transaction
+from pgdbpool.engine.owners import present_owner
+from pgdbpool.errors import DBConnectionError, DBOfflineError, DBQueryError, PoolError
+
+__all__ = ["run"]
+
+_AGAIN = ("40001", "40P01")  # serialization_failure, deadlock_detected (PostgreSQL manual, 13.5)
+
+
+def run(desk: Desk, make: Callable[[], Transaction], retries: int, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """``fn(db, *args, **kwargs)`` in a transaction; at most ``retries`` times more after an error that left nothing behind."""
+    if desk in present_owner().transactions:
+        raise PoolError("run() inside a transaction: it could not run the whole of it again; call the function itself")
+    if retries < 0:
+        raise ValueError(f"retries is {retries}; it must be 0 or more")
+    for attempt in range(retries + 1):
+        try:
+            with make() as db:
+                return fn(db, *args, **kwargs)
+        except (DBQueryError, DBConnectionError) as error:
+            if attempt == retries or not _left_nothing(error):
+                raise
+        sleep(random.uniform(0.5, 1.0) * min(0.01 * 2**attempt, 0.5))  # two that collided must not meet again in step
+    raise AssertionError("unreachable")
+
+
+def _left_nothing(error: BaseException) -> bool:
+    if isinstance(error, DBQueryError):
+        return error.pgcode in _AGAIN
+    return not isinstance(error, DBOfflineError)  # that one has waited its time already

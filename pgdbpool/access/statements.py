@@ -1,0 +1,116 @@
+"""One statement: what may be sent, how long it may take, and what its failure means."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import re
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+import psycopg2
+from psycopg2 import errors as sqlstates
+
+from pgdbpool.driver.session import Session
+from pgdbpool.errors import DBConnectionError, DBQueryError, InDoubt, PoolError
+from pgdbpool.text import Verdict, look
+
+__all__ = ["aborted", "judged", "limit_of", "lost", "plain", "refuse_session", "rejected", "text_of"]
+
+# The server's statement_timeout goes first; the pool's own limit is for a server that does not answer at all. Together
+# with the Watch's tick it stays below the one second that is promised on top of query_timeout.
+_GRACE = 0.6
+
+_PLAIN = frozenset(
+    {
+        int,
+        float,
+        bool,
+        str,
+        bytes,
+        bytearray,
+        memoryview,
+        type(None),
+        decimal.Decimal,
+        datetime.date,
+        datetime.datetime,
+        datetime.time,
+        datetime.timedelta,
+        uuid.UUID,
+    }
+)
+
+
+def limit_of(query_timeout: int) -> float:
+    """Seconds that a whole answer may take, for a ``query_timeout`` in milliseconds; 0 for no limit."""
+    return query_timeout / 1000 + _GRACE if query_timeout else 0.0
+
+
+def plain(params: Any) -> bool:
+    """Whether no parameter can carry SQL of its own, as ``AsIs`` or a user's adapter may."""
+    if not params:
+        return True
+    values = params.values() if isinstance(params, Mapping) else params
+    return all(type(value) in _PLAIN or (type(value) in (list, tuple) and plain(value)) for value in values)
+
+
+def text_of(sql: Any, session: Session) -> str:
+    """The text of a str, bytes or ``psycopg2.sql.Composable``."""
+    if isinstance(sql, str):
+        return sql
+    if isinstance(sql, bytes):
+        return sql.decode()
+    if hasattr(sql, "as_string"):
+        return str(sql.as_string(session.raw))
+    raise TypeError(f"sql must be str, bytes or psycopg2.sql.Composable, not {type(sql).__name__}")
+
+
+def judged(text: str) -> Verdict:
+    try:
+        return look(text)
+    except ValueError as error:
+        raise DBQueryError.like(error) from error
+
+
+def refuse_session(verdict: Verdict) -> None:
+    """Raise for a statement that only makes sense in a session, where there is none."""
+    if verdict.session is not None:
+        error = psycopg2.ProgrammingError(verdict.session)
+        raise DBQueryError.like(error) from error
+
+
+def lost(session: Session, error: BaseException, *, wrote: bool, doing: str) -> PoolError:
+    """The error for a connection that was lost while ``doing``; ``wrote``: something that may have taken effect."""
+    why = f"{session.cut}: " if session.cut else ""
+    said = " ".join(str(error).split())
+    if wrote:
+        return InDoubt(f"the connection was lost during {doing}, which may or may not have taken effect ({why}{said})")
+    return DBConnectionError(f"the connection was lost during {doing} ({why}{said})")
+
+
+def rejected(error: Exception, prefix: str = "") -> DBQueryError:
+    """The error of a statement that was sent behind ``prefix`` (whole lines): positions refer to the user's own text."""
+    if not prefix or not isinstance(error, psycopg2.Error) or error.diag.statement_position is None:
+        return DBQueryError.like(error)
+    position = int(error.diag.statement_position) - len(prefix)
+    lines = prefix.count("\n")
+    pgerror = None if error.pgerror is None else _renumbered(error.pgerror, lines)
+    message = _renumbered(str(error), lines)
+    return DBQueryError.like(error, message=message, pgerror=pgerror, statement_position=str(position))
+
+
+def _renumbered(message: str, lines: int) -> str:
+    # "LINE 3: ", in whatever language libpq speaks; the first line of a message never looks like that
+    shifted = lambda found: f"{found[1]} {int(found[2]) - lines}: "  # noqa: E731
+    return re.sub(r"(?m)(?<=\n)(\w+) (\d+): ", shifted, message, count=1)
+
+
+def aborted(first: BaseException | None) -> DBQueryError:
+    """What psycopg2 does not raise: the COMMIT of a transaction that has failed already."""
+    error = sqlstates.InFailedSqlTransaction(
+        "the transaction has failed and was rolled back; nothing of it was committed"
+    )
+    failure = DBQueryError.like(error, pgcode="25P02")
+    failure.__cause__ = first
+    return failure

@@ -1,0 +1,42 @@
+"""What a failed connect means, told from its text.
+
+psycopg2 gives every connect error the same class and no SQLSTATE, so the words of libpq and of the server are all there
+is. An unknown text counts as passing: the pool then goes on trying and shows the text when a wait ends.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+__all__ = ["ConnectFailure", "understand"]
+
+# Sources: src/backend/libpq/auth.c, utils/init/postinit.c and interfaces/libpq/fe-connect.c, fe-secure-openssl.c of
+# PostgreSQL 14 to 18.
+_PERMANENT = {
+    "password": r"authentication failed|no password supplied|password retrieved|SCRAM|empty password",
+    "role": r"role \".*\" does not exist|is not permitted to log in|permission denied for database|must be superuser",
+    "database": r"database \".*\" does not exist|not currently accepting connections",
+    "pg_hba.conf": r"pg_hba\.conf",
+    "TLS": r"does not support SSL|SSL was required|certificate|sslmode|SSL error: (?!unexpected eof)|private key",
+    "host name": r"could not translate host name|could not parse|invalid port|invalid integer value|invalid connection option",
+    "setting": r"invalid value for parameter|unrecognized configuration parameter|permission denied to set parameter|"
+    r"cannot be changed|invalid command-line argument|unsupported startup parameter",
+}
+_PASSING_NAME = re.compile(r"Temporary failure in name resolution|Try again|System error", re.I)
+_KINDS = [(kind, re.compile(words, re.I)) for kind, words in _PERMANENT.items()]
+
+
+@dataclass(frozen=True)
+class ConnectFailure:
+    """``permanent``: what must be put right before another attempt can succeed, or ``""``; ``text``: the server's words."""
+
+    permanent: str
+    text: str
+
+
+def understand(error: BaseException) -> ConnectFailure:
+    text = " ".join(str(error).split()) or type(error).__name__
+    if _PASSING_NAME.search(text):
+        return ConnectFailure("", text)
+    return ConnectFailure(next((kind for kind, words in _KINDS if words.search(text)), ""), text)

@@ -1,0 +1,143 @@
+"""psycopg2's connection and cursor, refusing to work for anyone but their present borrower.
+
+This is what ``connection()`` and ``getconn()`` yield. The object outlives a checkout (it *is* the connection), so an old
+reference cannot be told from the new one by identity: the borrowing thread is what tells them apart. A connection that was
+handed out this way therefore belongs to the thread that took it. The pool itself calls the base class's methods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache, wraps
+from threading import get_ident
+from typing import Any
+
+from psycopg2 import extensions
+
+from pgdbpool.driver.session import Session
+from pgdbpool.errors import PoolError
+
+__all__ = ["PooledConnection", "lend", "take_back", "was_used"]
+
+
+class PooledConnection(extensions.connection):
+    """A ``psycopg2.extensions.connection`` of the pool; use after release or by another thread raises ``PoolError``."""
+
+    __slots__ = ("_limit", "_session", "_tenant", "_turn", "_used")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._session: Session | None = None
+        self._tenant: int | None = None
+        self._turn = 0
+        self._used = False
+        self._limit = 0.0
+        super().__init__(*args, **kwargs)
+
+    def cursor(self, name: Any = None, cursor_factory: Any = None, **kwargs: Any) -> Any:
+        """As psycopg2's; the cursor is guarded too, also one of a ``cursor_factory`` that is a class."""
+        _check(self)
+        factory = cursor_factory or self.cursor_factory or extensions.cursor
+        if name is not None:
+            kwargs["name"] = name
+        return super().cursor(cursor_factory=_guarded_class(factory), **kwargs)
+
+    def cancel(self) -> None:
+        """As psycopg2's, from any thread while borrowed. It holds the GIL until the postmaster answers."""
+        if self._tenant is None:
+            raise PoolError(_RELEASED)
+        super().cancel()
+
+
+_RELEASED = "this connection was given back to the pool; take one by pgdbpool.connection() or getconn()"
+
+
+def lend(raw: PooledConnection, session: Session, limit: float) -> None:
+    """From now on the calling thread may use it; each call may take ``limit`` seconds (0: any time)."""
+    raw._session = session
+    raw._limit = limit
+    raw._turn += 1
+    raw._used = False
+    raw._tenant = get_ident()
+
+
+def take_back(raw: PooledConnection) -> None:
+    raw._tenant = None
+
+
+def was_used(raw: PooledConnection) -> bool:
+    return raw._used
+
+
+def _check(raw: PooledConnection) -> Session:
+    if raw._tenant != get_ident():
+        if raw._tenant is None:
+            raise PoolError(_RELEASED)
+        raise PoolError("this connection is borrowed by another thread, or was given back and lent to it")
+    raw._used = True
+    assert raw._session is not None
+    return raw._session
+
+
+def _guard_method(name: str) -> Callable[..., Any]:
+    base = getattr(extensions.connection, name)
+
+    @wraps(base)
+    def method(self: PooledConnection, *args: Any, **kwargs: Any) -> Any:
+        with _check(self).within(self._limit):
+            return base(self, *args, **kwargs)
+
+    return method
+
+
+def _guard_property(name: str) -> property:
+    base = getattr(extensions.connection, name)
+
+    def change(self: PooledConnection, value: Any) -> None:
+        with _check(self).within(self._limit):
+            base.__set__(self, value)
+
+    return property(lambda self: base.__get__(self), change, doc=base.__doc__)
+
+
+for _name in (
+    "close commit rollback reset set_session set_isolation_level set_client_encoding lobject poll __enter__ "
+    "tpc_begin tpc_prepare tpc_commit tpc_rollback tpc_recover"
+).split():
+    setattr(PooledConnection, _name, _guard_method(_name))
+for _name in ("autocommit", "isolation_level", "readonly", "deferrable"):
+    setattr(PooledConnection, _name, _guard_property(_name))
+
+
+class _CursorGuard:
+    """Put in front of a cursor class: every call that may reach the server asks first whose turn it is."""
+
+    def __init__(self, connection: PooledConnection, *args: Any, **kwargs: Any) -> None:
+        self._turn = connection._turn
+        super().__init__(connection, *args, **kwargs)
+
+
+def _guard_cursor_method(name: str) -> Callable[..., Any]:
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        raw = self.connection
+        session = _check(raw)
+        if self._turn != raw._turn:
+            raise PoolError("this cursor belongs to an earlier checkout of its connection")
+        with session.within(raw._limit):
+            return getattr(super(_CursorGuard, self), name)(*args, **kwargs)
+
+    method.__name__ = name
+    return method
+
+
+for _name in (
+    "execute executemany callproc copy_from copy_to copy_expert fetchone fetchmany fetchall scroll nextset __next__"
+).split():
+    setattr(_CursorGuard, _name, _guard_cursor_method(_name))
+
+
+@lru_cache(maxsize=128)
+def _guarded_class(factory: Any) -> Any:
+    """``factory`` with the guard in front; as it is where it is no class of cursors (best effort)."""
+    if not (isinstance(factory, type) and issubclass(factory, extensions.cursor)):
+        return factory
+    return type(factory.__name__, (_CursorGuard, factory), {"__doc__": factory.__doc__, "__module__": factory.__module__})

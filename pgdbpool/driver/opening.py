@@ -1,0 +1,172 @@
+"""Opening a connection: the start-up packet, ``on_connect``, and the baseline that a reset comes back to."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import psycopg2
+from psycopg2 import extensions
+
+from pgdbpool.config import EndpointOptions, GroupOptions
+from pgdbpool.driver.guarded import PooledConnection, lend, take_back
+from pgdbpool.driver.session import ClientSide, ServerSide, Session
+
+__all__ = ["keywords", "open_session", "statement_limit"]
+
+# Half of a silent network each (measured): keepalives do not run while data is in flight, tcp_user_timeout only then.
+_TCP = {
+    "keepalives": 1,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+}
+_CHECK_INTERVAL = "client_connection_check_interval"  # refused by servers whose platform cannot tell (macOS before 15)
+
+
+def statement_limit(endpoint: EndpointOptions, group: GroupOptions) -> int:
+    """The limit of an answer in milliseconds, 0 for none: the group's, or else the endpoint's."""
+    return endpoint.query_timeout if group.query_timeout is None else group.query_timeout
+
+
+def keywords(endpoint: EndpointOptions, group: GroupOptions, quirks: set[str] | None = None) -> dict[str, Any]:
+    """libpq's keywords for one connection, without the password."""
+    words: dict[str, Any] = {**_TCP, "client_encoding": "UTF8", "connect_timeout": math.ceil(endpoint.connect_timeout)}
+    words |= extensions.parse_dsn(endpoint.dsn) if endpoint.dsn else _addressed(endpoint)
+    words |= endpoint.libpq
+    words["application_name"] = group.application_name
+    if endpoint.pooler is None:  # a transaction pooler refuses ``options``, or applies them to somebody else's session
+        own = _options(_settings(endpoint, group, quirks or set()))
+        words["options"] = f"{own} {words.get('options', os.environ.get('PGOPTIONS', ''))}".strip()
+    return words
+
+
+def _addressed(endpoint: EndpointOptions) -> dict[str, Any]:
+    words = {
+        "host": endpoint.host,
+        "port": endpoint.port,
+        "dbname": endpoint.name,
+        "user": endpoint.user,
+        "sslmode": endpoint.ssl,
+        "sslrootcert": endpoint.sslrootcert,
+        "sslcert": endpoint.sslcert,
+        "sslkey": endpoint.sslkey,
+    }
+    return {word: value for word, value in words.items() if value is not None}
+
+
+def _settings(endpoint: EndpointOptions, group: GroupOptions, quirks: set[str]) -> Mapping[str, Any]:
+    # DateStyle as psycopg2 needs it: set at the start, RESET ALL comes back to it; set later, RESET ALL would undo it.
+    settings: dict[str, Any] = {"datestyle": "ISO", _CHECK_INTERVAL: 2000}
+    settings["statement_timeout"] = statement_limit(endpoint, group)
+    settings["idle_in_transaction_session_timeout"] = round(group.idle_in_transaction_timeout * 1000)
+    if endpoint.session_tmp_buffer is not None:
+        settings["temp_buffers"] = f"{endpoint.session_tmp_buffer}MB"
+    settings |= group.settings
+    return {name: value for name, value in settings.items() if name not in quirks}
+
+
+def _options(settings: Mapping[str, Any]) -> str:
+    return " ".join(f"-c {name}={_escaped(value)}" for name, value in settings.items())
+
+
+def _escaped(value: Any) -> str:
+    text = ("on" if value else "off") if isinstance(value, bool) else str(value)
+    return text.replace("\\", "\\\\").replace(" ", "\\ ")
+
+
+def open_session(
+    endpoint: EndpointOptions,
+    group: GroupOptions,
+    quirks: set[str],
+    born: Callable[[Session], None] = lambda session: None,
+) -> Session:
+    """Connect, let ``on_connect`` do its part, and note the baseline.
+
+    Blocks for up to ``connect_timeout`` per address, and for what ``on_connect`` does, whose statements are cut at
+    ``query_timeout``; ``born`` is told of the session before that, so that the Watch can do it. ``quirks`` collects settings
+    that this server is known to refuse. Raises what libpq, the ``pass`` callable or ``on_connect`` raise.
+    """
+    raw = _connected(endpoint, group, quirks)
+    extensions.connection.autocommit.__set__(raw, True)  # type: ignore[attr-defined]
+    limit = statement_limit(endpoint, group)
+    session = Session(raw, limit, endpoint.pooler)
+    born(session)
+    try:
+        if group.on_connect is not None:
+            _let_user_prepare(session, group.on_connect, limit / 1000 + 1 if limit else 0)
+        session.client_side = client_side(raw)
+    except BaseException:
+        session.close()
+        raise
+    return session
+
+
+def _connected(endpoint: EndpointOptions, group: GroupOptions, quirks: set[str]) -> Any:
+    password = endpoint.password() if callable(endpoint.password) else endpoint.password
+    words = keywords(endpoint, group, quirks)
+    if password is not None:
+        words["password"] = password
+    try:
+        return psycopg2.connect(connection_factory=PooledConnection, **words)
+    except psycopg2.OperationalError as error:
+        if _CHECK_INTERVAL in str(error) and _CHECK_INTERVAL not in quirks:
+            quirks.add(_CHECK_INTERVAL)
+            return _connected(endpoint, group, quirks)
+        if password and password in str(error):
+            raise psycopg2.OperationalError(str(error).replace(password, "***")) from None
+        raise
+
+
+def _let_user_prepare(session: Session, on_connect: Callable[[Any], Any], limit: float) -> None:
+    raw = session.raw
+    lend(raw, session, limit)
+    try:
+        on_connect(raw)
+        if session.in_transaction:
+            with session.within(limit):
+                extensions.connection.commit(raw)
+    finally:
+        take_back(raw)
+    extensions.connection.autocommit.__set__(raw, True)  # type: ignore[attr-defined]
+    session.server_side = server_side(session, limit)
+
+
+def client_side(raw: Any) -> ClientSide:
+    return ClientSide(
+        raw.encoding,
+        raw.cursor_factory,
+        raw.isolation_level,
+        raw.readonly,
+        raw.deferrable,
+        dict(raw.string_types),
+        dict(raw.binary_types),
+    )
+
+
+# One message after on_connect: what it left, as statements that bring it back after a reset; a NULL where it left something
+# that no statement can bring back (temporary tables, advisory locks, cursors).
+_BASELINE = """
+SELECT pg_catalog.format('SELECT pg_catalog.set_config(%L, %L, false)', name, setting)
+  FROM pg_catalog.pg_settings WHERE source = 'session'
+UNION ALL SELECT pg_catalog.format('SET SESSION AUTHORIZATION %I', session_user)
+  WHERE session_user <> %(user)s
+UNION ALL SELECT pg_catalog.format('SET ROLE %I', pg_catalog.current_setting('role'))
+  WHERE pg_catalog.current_setting('role') <> 'none'
+UNION ALL SELECT statement FROM pg_catalog.pg_prepared_statements WHERE from_sql
+UNION ALL SELECT pg_catalog.format('LISTEN %I', channel) FROM pg_catalog.pg_listening_channels() AS channel
+UNION ALL SELECT NULL FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND pid = pg_catalog.pg_backend_pid()
+UNION ALL SELECT NULL FROM pg_catalog.pg_cursors WHERE is_holdable
+UNION ALL SELECT NULL FROM pg_catalog.pg_class WHERE relnamespace = pg_catalog.pg_my_temp_schema()
+"""
+
+
+def server_side(session: Session, limit: float) -> ServerSide:
+    user = session.raw.get_dsn_parameters().get("user", "")
+    rows = session.execute(_BASELINE, {"user": user}, limit).fetchall()
+    if any(statement is None for (statement,) in rows):
+        return ServerSide(restorable=False)
+    return ServerSide("".join(f";\n{statement.rstrip().rstrip(';')}" for (statement,) in rows))

@@ -1,0 +1,387 @@
+"""A group: the lock, checkout and release. It knows connections only as opaque resources, in integers when tested."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any, NoReturn
+
+from pgdbpool.engine.owners import Owner
+from pgdbpool.errors import NestedCheckout, PoolClosed, PoolError, TooManyRequests
+from pgdbpool.waiting import BORROWED, CLEANING, GONE, IDLE, Shelf, Slot, Waiter, retirable, wanted
+
+__all__ = ["Group", "Hooks", "Tally"]
+
+_PING = 1.0  # seconds that a suspect has to answer in
+_NOT_BORROWED = "this connection is not borrowed: it was given back, or taken back from a thread that ended"
+
+
+@dataclass
+class Hooks:
+    """What a group asks others to do, always after its lock is released."""
+
+    grow: Callable[[Shelf], None]  # connections may be wanted: have somebody call reserve() and then add()
+    prove: Callable[[Slot, float], bool]  # is it alive? by SQL, within so many seconds, in the caller's thread
+    clean: Callable[[Slot], None]  # reset it, then call restore() or discard()
+    close: Callable[[Slot], None]  # it is out of the books: close it
+    explain: Callable[[Group, BaseException | None, float], PoolError]  # the error for a wait that ended (None: by time)
+
+
+@dataclass
+class Tally:
+    """Counters since the start, guarded by the group's lock. Times in seconds."""
+
+    checkouts: int = 0
+    timeouts: int = 0
+    errors: int = 0
+    waits: int = 0
+    waited: float = 0.0
+    longest_wait: float = 0.0
+    holds: int = 0
+    held: float = 0.0
+    longest_hold: float = 0.0
+
+
+class Group:
+    """Connections of one kind, handed to whoever waited longest.
+
+    While somebody waits, no slot is idle: a released one goes straight to the head of the line, so nobody can overtake.
+    """
+
+    def __init__(self, name: str, shelves: list[Shelf], hooks: Hooks, *, ping_after: float, max_waiting: int = 0) -> None:
+        self.name = name
+        self.hooks = hooks
+        self._ping_after = ping_after
+        self._max_waiting = max_waiting
+        self.shelves = shelves
+        self._restart()
+
+    def _restart(self) -> None:
+        # Guards the shelves, every slot's state, the line, the tally and `closed`. Held for a few list operations only.
+        # Forbidden under it: I/O, logging, user code, hooks, any other lock. Waking a waiter is allowed: it never blocks.
+        self._lock = threading.Lock()
+        self._idle = self.shelves[0].idle
+        self._line: deque[Waiter] = deque()
+        self.tally = Tally()
+        self.closed = False
+
+    # -- the hot path: two straight functions ---------------------------------------------------------------------
+
+    def checkout(self, owner: Owner, timeout: float) -> Slot:
+        """Take a connection that is alive, or wait for one; at most ``timeout`` seconds in all."""
+        now = monotonic()
+        with self._lock:
+            if not self._idle:
+                slot = None
+            else:
+                slot = self._idle.pop()
+                idle = now - slot.since
+                slot.state = BORROWED
+                slot.owner = owner
+                slot.since = now
+                slot.turn += 1
+                self.tally.checkouts += 1
+        if slot is None:
+            slot = self._queue(owner, now, now + timeout)
+            idle = 0.0
+        if slot.poll(0) or idle > self._ping_after or slot.generation != slot.shelf.generation:
+            return self._proven(slot, owner, now, now + timeout, idle)
+        return slot
+
+    def release(self, slot: Slot, owner: Owner, soiled: bool = False) -> None:
+        """Give a connection back: to whoever waited longest, or to its shelf, or to be cleaned first."""
+        now = monotonic()
+        with self._lock:
+            if slot.owner is not owner or slot.state is not BORROWED:
+                raise PoolError(_NOT_BORROWED)
+            held = now - slot.since
+            self.tally.holds += 1
+            self.tally.held += held
+            if held > self.tally.longest_hold:
+                self.tally.longest_hold = held
+            slot.owner = None
+            slot.since = now
+            if soiled or now >= slot.expires_at or self.closed:
+                slot.state = CLEANING
+            elif self._line:
+                self._hand_over(slot, now)
+                return
+            else:
+                slot.state = IDLE
+                slot.shelf.idle.append(slot)
+                return
+        self._put_away(slot, now)
+
+    # -- waiting --------------------------------------------------------------------------------------------------
+
+    def _hand_over(self, slot: Slot, now: float) -> None:
+        """Under the lock, with somebody in the line: make the slot his."""
+        waiter = self._line.popleft()
+        slot.state = BORROWED
+        slot.owner = waiter.owner
+        slot.since = now
+        slot.turn += 1
+        tally, waited = self.tally, now - waiter.since
+        tally.checkouts += 1
+        tally.waits += 1
+        tally.waited += waited
+        if waited > tally.longest_wait:
+            tally.longest_wait = waited
+        waiter.settle(slot)
+
+    def _queue(self, owner: Owner, since: float, deadline: float, *, again: bool = False) -> Slot:
+        """Stand in line until served; raises when the wait ends otherwise. ``again``: back to the head, not the tail."""
+        waiter = Waiter(owner, since)
+        with self._lock:
+            refusal = self._refusal(owner)
+            if refusal is None:
+                self._line.appendleft(waiter) if again else self._line.append(waiter)
+                if slot := self._pop_idle():  # one came back between the two looks
+                    self._hand_over(slot, monotonic())
+            growing = [shelf for shelf in self.shelves if refusal is None and wanted(shelf, len(self._line))]
+        if refusal is not None:
+            self._fail(refusal, since)
+        try:
+            for shelf in growing:
+                self.hooks.grow(shelf)
+            waiter.wait(deadline - monotonic())
+        except BaseException:  # an exception on its way takes no slot with it
+            if slot := self._leave(waiter):
+                self.release(slot, owner)
+            raise
+        return self._leave(waiter) or self._fail(waiter.error, since)
+
+    def _leave(self, waiter: Waiter) -> Slot | None:
+        """The wait is over, one way or another."""
+        with self._lock:
+            if waiter.slot is None and waiter.error is None:
+                self._line.remove(waiter)
+            return waiter.slot
+
+    def _pop_idle(self) -> Slot | None:
+        return next((shelf.idle.pop() for shelf in self.shelves if shelf.idle), None)
+
+    def _refusal(self, owner: Owner) -> BaseException | None:
+        """Under the lock: why this thread must not even join the line, or None."""
+        if self.closed:
+            return PoolClosed()
+        if any(shelf.idle for shelf in self.shelves):
+            return None
+        if self._exhausted_by(owner):
+            return NestedCheckout()
+        now = monotonic()
+        if all(self._is_hopeless(shelf, now) for shelf in self.shelves):
+            return self.shelves[0].hopeless
+        if 0 < self._max_waiting <= len(self._line):
+            return TooManyRequests()
+        return None
+
+    def _exhausted_by(self, owner: Owner) -> bool:
+        return all(
+            len(shelf.members) >= shelf.capacity
+            and all(slot.state is BORROWED and slot.owner is owner for slot in shelf.members)
+            for shelf in self.shelves
+        )
+
+    @staticmethod
+    def _is_hopeless(shelf: Shelf, now: float) -> bool:
+        """No connection, and none to be had for now: whoever waits for it waits in vain."""
+        return shelf.hopeless is not None and now < shelf.hopeless_until and not shelf.members
+
+    def _fail(self, reason: BaseException | None, since: float) -> NoReturn:
+        """Count the failed wait and raise the error that explains it; ``reason`` is None when time ran out."""
+        with self._lock:
+            if reason is None:
+                self.tally.timeouts += 1
+            else:
+                self.tally.errors += 1
+        raise self.hooks.explain(self, reason, monotonic() - since)
+
+    # -- alive? ---------------------------------------------------------------------------------------------------
+
+    def _proven(self, slot: Slot, owner: Owner, now: float, deadline: float, idle: float) -> Slot:
+        """The checkout's slow side: this one must be looked at; if it is dead, go on until one is not."""
+        while True:
+            suspect = idle > self._ping_after or slot.generation != slot.shelf.generation
+            if self.hooks.prove(slot, min(_PING, max(0.1, deadline - monotonic())) if suspect else 0.0):
+                with self._lock:
+                    slot.generation = slot.shelf.generation
+                return slot
+            self.broken(slot, owner)
+            slot, idle = self._again(owner, now, deadline)
+            if not slot.poll(0) and idle <= self._ping_after and slot.generation == slot.shelf.generation:
+                return slot
+
+    def _again(self, owner: Owner, now: float, deadline: float) -> tuple[Slot, float]:
+        with self._lock:
+            slot = self._pop_idle()
+            if slot is not None:
+                idle = monotonic() - slot.since
+                slot.state = BORROWED
+                slot.owner = owner
+                slot.since = now
+                slot.turn += 1
+                return slot, idle
+        return self._queue(owner, now, deadline, again=True), 0.0
+
+    # -- the keeper's side ----------------------------------------------------------------------------------------
+
+    def reserve(self, shelf: Shelf) -> bool:
+        """Whether a connection is wanted now; if so it counts as opening until add() or give_up()."""
+        with self._lock:
+            if self.closed or not wanted(shelf, len(self._line)):
+                return False
+            shelf.opening += 1
+            return True
+
+    def give_up(self, shelf: Shelf, hopeless: BaseException | None = None, until: float = 0.0) -> None:
+        """The reserved one could not be opened; if that is beyond hope ``until`` then, whoever waits is told at once."""
+        lost: list[Waiter] = []
+        now = monotonic()
+        with self._lock:
+            shelf.opening -= 1
+            shelf.hopeless, shelf.hopeless_until = hopeless, until
+            if hopeless is not None and all(self._is_hopeless(each, now) for each in self.shelves):
+                lost, self._line = list(self._line), deque()
+                for waiter in lost:
+                    waiter.settle(error=hopeless)
+
+    def add(self, slot: Slot) -> None:
+        """The reserved one is open."""
+        with self._lock:
+            slot.shelf.opening -= 1
+            slot.shelf.hopeless = None
+            slot.shelf.members.append(slot)
+        self.restore(slot)
+
+    def restore(self, slot: Slot) -> None:
+        """A slot that was opened or cleaned is ready for use."""
+        now = monotonic()
+        with self._lock:
+            if not self.closed and now < slot.expires_at:
+                slot.since = now
+                if self._line:
+                    self._hand_over(slot, now)
+                else:
+                    slot.state = IDLE
+                    slot.shelf.idle.append(slot)
+                return
+        self.discard(slot)
+
+    def discard(self, slot: Slot) -> None:
+        """Strike a slot out of the books and have it closed; a successor is opened if one is wanted."""
+        with self._lock:
+            if slot.state is GONE:
+                return
+            slot.state = GONE
+            slot.owner = None
+            slot.shelf.members.remove(slot)
+            grow = not self.closed and wanted(slot.shelf, len(self._line))
+        self.hooks.close(slot)
+        if grow:
+            self.hooks.grow(slot.shelf)
+
+    def broken(self, slot: Slot, owner: Owner, *, condemn: bool = True) -> None:
+        """A borrowed connection is dead: it goes, and every elder of it is suspect from now on.
+
+        ``condemn=False`` where its user closed it, which says nothing of the others.
+        """
+        with self._lock:
+            if slot.owner is not owner or slot.state is not BORROWED:
+                raise PoolError(_NOT_BORROWED)
+            slot.state = CLEANING
+            slot.owner = None
+        if condemn:
+            self.condemn(slot.shelf, slot.generation)
+        self.discard(slot)
+
+    def purge(self, shelf: Shelf) -> None:
+        """The server is silent: its idle connections go without being asked one by one."""
+        with self._lock:
+            leaving = [slot for slot in shelf.idle if slot.generation != shelf.generation]
+            for slot in leaving:
+                slot.state = CLEANING
+                shelf.idle.remove(slot)
+        for slot in leaving:
+            self.discard(slot)
+
+    def condemn(self, shelf: Shelf, generation: int) -> None:
+        with self._lock:
+            if shelf.generation == generation:
+                shelf.generation += 1
+
+    def _put_away(self, slot: Slot, now: float) -> None:
+        if self.closed or now >= slot.expires_at:
+            self.discard(slot)
+        else:
+            self.hooks.clean(slot)
+
+    # -- the watch's side -----------------------------------------------------------------------------------------
+
+    def take_back(self, slot: Slot, turn: int) -> bool:
+        """Take a slot from an owner that will not return it; it must be cleaned. False if it has moved on meanwhile."""
+        with self._lock:
+            if slot.state is not BORROWED or slot.turn != turn:
+                return False
+            slot.state = CLEANING
+            slot.owner = None
+        self.hooks.clean(slot)
+        return True
+
+    def retire(self, now: float, max_idle: float) -> Iterable[Slot]:
+        """Take the idle slots that are past their time off the shelves, for the caller to discard."""
+        with self._lock:
+            leaving = [slot for shelf in self.shelves for slot in retirable(shelf, now, max_idle)]
+            for slot in leaving:
+                slot.state = CLEANING
+                slot.shelf.idle.remove(slot)
+        return leaving
+
+    def members(self) -> list[Slot]:
+        with self._lock:
+            return [slot for shelf in self.shelves for slot in shelf.members]
+
+    @contextmanager
+    def frozen(self) -> Iterator[tuple[list[Shelf], int, Tally]]:
+        """The shelves, the number of waiters and the tally of one moment, for reading under the lock: arithmetic only."""
+        with self._lock:
+            yield self.shelves, len(self._line), self.tally
+
+    def wants(self, shelf: Shelf) -> bool:
+        with self._lock:
+            return not self.closed and wanted(shelf, len(self._line))
+
+    def waiting(self) -> int:
+        return len(self._line)
+
+    # -- the end --------------------------------------------------------------------------------------------------
+
+    def close(self) -> list[Slot]:
+        """No more checkouts; whoever waits is told at once. Returns the idle slots, for the caller to discard."""
+        with self._lock:
+            self.closed = True
+            waiting, self._line = list(self._line), deque()
+            idle = [slot for shelf in self.shelves for slot in shelf.idle]
+            for shelf in self.shelves:
+                shelf.idle.clear()
+            for slot in idle:
+                slot.state = CLEANING
+            for waiter in waiting:
+                waiter.settle(error=PoolClosed())
+        return idle
+
+    def after_fork_in_child(self) -> list[Any]:
+        """Start anew with empty shelves; returns the resources that belong to the parent. Nobody may use them here."""
+        theirs = []
+        for shelf in self.shelves:
+            for slot in shelf.members:
+                slot.state = GONE
+                slot.owner = None
+                theirs.append(slot.resource)
+            shelf.members, shelf.idle, shelf.opening, shelf.hopeless = [], [], 0, None
+        self._restart()
+        return theirs

@@ -1,0 +1,28 @@
+"""One borrowed connection against two threads."""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+
+from pgdbpool.errors import PoolError
+
+__all__ = ["Grip"]
+
+
+class Grip:
+    """``with grip:`` around every use. The lock is only ever tried, never waited for: whoever finds it taken gets the error,
+    and his statement never reaches the server. Guards nothing but the order of uses; user code and I/O run under it.
+    """
+
+    __slots__ = ("_lock",)
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(blocking=False):
+            raise PoolError("two threads use one borrowed connection at once: each needs its own, or has to wait for the other")
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._lock.release()

@@ -1,0 +1,84 @@
+"""Who borrows: one object per thread, which knows when its thread has ended."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from types import CodeType, FrameType
+from typing import Any
+
+__all__ = ["Owner", "describe", "place_of_caller", "present_owner", "where_now"]
+
+_PACKAGE = __name__.partition(".")[0]
+
+
+class Owner:
+    """A thread that borrows. ``transactions`` holds what `transaction()` opened in it, by group, innermost last."""
+
+    __slots__ = ("alive", "ident", "name", "transactions")
+
+    def __init__(self) -> None:
+        self.ident = threading.get_ident()
+        self.name = threading.current_thread().name
+        self.alive = True
+        self.transactions: dict[Any, Any] = {}
+
+
+class _LastWill:
+    """Dies with its thread's locals. (Thread idents are reused at once, so asking whether one is alive proves nothing.)"""
+
+    __slots__ = ("_owner",)
+
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
+
+    def __del__(self) -> None:
+        self._owner.alive = False
+
+
+class _PerThread(threading.local):
+    def __init__(self) -> None:
+        self.owner = Owner()
+        self.last_will = _LastWill(self.owner)
+
+
+_per_thread = _PerThread()
+
+
+def present_owner() -> Owner:
+    """The calling thread's owner (the calling greenlet's, where gevent has patched ``threading``)."""
+    return _per_thread.owner
+
+
+def place_of_caller() -> tuple[CodeType, int] | None:
+    """The nearest code outside this package, as (code, instruction): the line number is worked out only if asked for."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and _is_ours(frame):
+        frame = frame.f_back
+    return None if frame is None else (frame.f_code, frame.f_lasti)
+
+
+def _is_ours(frame: FrameType) -> bool:
+    name = frame.f_globals.get("__name__") or ""
+    return name.startswith(_PACKAGE + ".") or name == _PACKAGE or name == "contextlib"
+
+
+def describe(place: tuple[CodeType, int] | None) -> str:
+    """``file:line (function)`` of a place."""
+    if place is None:
+        return "unknown place"
+    code, instruction = place
+    return f"{code.co_filename}:{_line(code, instruction)} ({code.co_name})"
+
+
+def _line(code: CodeType, instruction: int) -> int:
+    lines = (line for start, end, line in code.co_lines() if start <= instruction < end and line is not None)
+    return next(lines, code.co_firstlineno)
+
+
+def where_now(owner: Owner) -> tuple[CodeType, int] | None:
+    """Where that thread stands now, outside this package; None when it has ended."""
+    frame = sys._current_frames().get(owner.ident) if owner.alive else None
+    while frame is not None and _is_ours(frame):
+        frame = frame.f_back
+    return None if frame is None else (frame.f_code, frame.f_lasti)

@@ -1,0 +1,79 @@
+"""A background thread that exists while it has work."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+__all__ = ["Worker"]
+
+log = logging.getLogger("pgdbpool.engine")
+
+_LINGER = 10.0  # seconds without work after which the thread ends
+
+
+class Worker:
+    """Runs ``work`` in a thread of its own: at least once after each ``nudge``, and again as long as it asks for it.
+
+    ``work()`` returns the seconds until it wants to run again (0: at once), or None when it has nothing left to do.
+    An exception in it is logged and counts as nothing left: the next nudge starts afresh, so no failure is for ever.
+    """
+
+    def __init__(self, name: str, work: Callable[[], float | None]) -> None:
+        self._name = name
+        self._work = work
+        self.after_fork()
+
+    def after_fork(self) -> None:
+        """The child of a fork has none of its parent's threads, and must not touch their locks."""
+        # Guards _nudged, _running and _stopped. Forbidden under it: running the work.
+        self._lock = threading.Condition(threading.Lock())
+        self._nudged = False
+        self._running = False
+        self._stopped = False
+
+    def nudge(self) -> None:
+        """See to it that ``work`` runs once more; never blocks for it."""
+        with self._lock:
+            if self._stopped:
+                return
+            self._nudged = True
+            if self._running:
+                self._lock.notify()
+                return
+            self._running = True
+        try:
+            threading.Thread(target=self._run, name=self._name, daemon=True).start()
+        except RuntimeError as error:  # no more threads, or the interpreter is ending
+            with self._lock:
+                self._running = False
+            log.warning("cannot start thread %s: %s", self._name, error)
+
+    def stop(self) -> None:
+        """Let the thread end after what it is doing; does not wait for it."""
+        with self._lock:
+            self._stopped = True
+            self._lock.notify()
+
+    def _run(self) -> None:
+        pause: float | None = 0.0
+        while self._wait(pause):
+            try:
+                pause = self._work()
+            except Exception:
+                log.exception("%s failed; it goes on with the next task", self._name)
+                pause = None
+
+    def _wait(self, pause: float | None) -> bool:
+        """Wait for a nudge or the end of the pause; false when the thread is to end."""
+        with self._lock:
+            if pause is None or pause > 0:
+                nudged = self._lock.wait_for(lambda: self._nudged or self._stopped, _LINGER if pause is None else pause)
+                if pause is None and not nudged:
+                    self._running = False
+                    return False
+            self._nudged = False
+            if self._stopped:
+                self._running = False
+            return not self._stopped

@@ -1,0 +1,196 @@
+"""``Pool``: everything a user calls, and nothing else; each method says where the work is done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from time import monotonic, sleep
+from types import TracebackType
+from typing import Any
+
+from pgdbpool.access import foreign, repeat
+from pgdbpool.access.desk import Desk
+from pgdbpool.access.handler import Handler, Transaction
+from pgdbpool.access.results import Result
+from pgdbpool.config import parse
+from pgdbpool.engine.engine import Engine
+from pgdbpool.engine.owners import present_owner
+from pgdbpool.errors import PoolTimeout, UnconfiguredGroupError
+from pgdbpool.report import figures, plan, probing
+
+__all__ = ["Pool"]
+
+
+class Pool:
+    """A pool of psycopg2 connections, made from a dict (see ``doc/configuration.md``); a context manager that closes it.
+
+    It opens connections in the background; ``wait=seconds`` returns when every group has its minimum and at least one
+    connection, or raises ``PoolTimeout``. Raises ``ConfigError`` with every problem of the dict.
+    """
+
+    def __init__(self, config: Any, *, wait: float | None = None) -> None:
+        self._options = parse(config)
+        self._engine = Engine(self._options)
+        endpoint = self._options.endpoints[0]
+        groups, orphans = self._options.groups, self._engine.orphans
+        self._desks = {name: Desk(self._engine.groups[name], each, endpoint, orphans) for name, each in groups.items()}
+        self._desks_or_default: dict[str | None, Desk] = {**self._desks, None: self._default_desk()}
+        self._engine.start()
+        if wait is not None:
+            self._wait(wait)
+
+    def _default_desk(self) -> Desk:
+        return self._desks.get("default") or next(iter(self._desks.values()))
+
+    def _wait(self, patience: float) -> None:
+        deadline = monotonic() + patience
+        while not self._engine.ready():
+            if monotonic() >= deadline:
+                error = PoolTimeout(f"the pool was not ready within {patience:g} s. {self._engine.describe()}")
+                error.__cause__ = self._engine.last_error()
+                self._engine.close(0)
+                raise error
+            sleep(0.005)
+
+    def desk(self, group: str | None) -> Desk:
+        """Internal: the group's desk. Raises ``UnconfiguredGroupError``."""
+        try:
+            return self._desks_or_default[group]
+        except (KeyError, TypeError):
+            known = ", ".join(map(repr, self._desks))
+            raise UnconfiguredGroupError(f"there is no group {group!r}; configured are: {known}") from None
+
+    # -- using it ---------------------------------------------------------------------------------------------------
+
+    def query(
+        self,
+        sql: Any,
+        params: Any = None,
+        *,
+        group: str | None = None,
+        read_only: bool | None = None,
+        timeout: float | None = None,
+        query_timeout: int | None = None,
+    ) -> Result:
+        """One statement in autocommit; its connection is back in the pool before this returns.
+
+        Inside ``transaction()`` of the same group and thread it joins that transaction. ``read_only=True`` promises that it
+        only reads: it is then run once more if the connection is lost. ``timeout``: seconds to wait for a connection;
+        ``query_timeout``: milliseconds for the answer. Raises ``DBQueryError`` for what the server rejects and for
+        statements that only make sense in a session, ``InDoubt`` for a write whose answer was lost.
+        """
+        desk = self.desk(group)
+        owner = present_owner()
+        if owner.transactions and (joined := owner.transactions.get(desk)) is not None:
+            return joined.query(sql, params, query_timeout=query_timeout)  # type: ignore[no-any-return]
+        return desk.query(owner, sql, params, read_only, timeout, query_timeout)
+
+    def handler(
+        self,
+        group: str | None = None,
+        *,
+        read_only: bool = False,
+        timeout: float | None = None,
+        query_timeout: int | None = None,
+    ) -> Handler:
+        """``with`` block holding one connection: see ``Handler``."""
+        return Handler(group, read_only=read_only, timeout=timeout, query_timeout=query_timeout, _pool=self)
+
+    def transaction(
+        self,
+        group: str | None = None,
+        *,
+        read_only: bool = False,
+        isolation: str | None = None,
+        timeout: float | None = None,
+        query_timeout: int | None = None,
+        track: bool = False,
+    ) -> Transaction:
+        """``with`` block in one transaction: commit on a clean exit, rollback on an exception.
+
+        Inside another one of the same group and thread it is a savepoint. ``isolation``: ``"read committed"``,
+        ``"repeatable read"`` or ``"serializable"``. Leaving the block raises ``InDoubt`` if the answer to COMMIT was lost.
+        """
+        return Transaction(self.desk(group), isolation, (read_only, timeout, query_timeout))
+
+    def run(
+        self,
+        fn: Callable[..., Any],
+        *args: Any,
+        group: str | None = None,
+        read_only: bool = False,
+        isolation: str | None = None,
+        retries: int = 3,
+        timeout: float | None = None,
+        track: bool = True,
+        **kwargs: Any,
+    ) -> Any:
+        """``fn(db, *args, **kwargs)`` in a transaction; returns what it returns.
+
+        The whole of it runs again, at most ``retries`` times, after a serialization failure, a deadlock, or a connection
+        lost before COMMIT was sent: ``fn`` must not have effects outside the database. Raises ``PoolError`` inside another
+        transaction.
+        """
+
+        def make() -> Transaction:
+            return Transaction(self.desk(group), isolation, (read_only, timeout, None))
+
+        return repeat.run(self.desk(group), make, retries, fn, *args, **kwargs)
+
+    def connection(
+        self, group: str | None = None, *, read_only: bool = False, timeout: float | None = None
+    ) -> foreign.Borrowed:
+        """``with`` block yielding the real psycopg2 connection (COPY, LISTEN, an ORM), for the thread that entered it.
+
+        Its autocommit is the group's; with autocommit off: commit on a clean exit, rollback on an exception. psycopg2's own
+        errors pass untouched. Whatever was done on it is reset before anyone else gets it.
+        """
+        return foreign.Borrowed(self.desk(group), read_only, timeout)
+
+    def getconn(self, key: Hashable = None, *, group: str | None = None, timeout: float | None = None) -> Any:
+        """As ``psycopg2.pool.ThreadedConnectionPool.getconn``, but waiting; not in autocommit unless the group says so."""
+        return foreign.getconn(self.desk(group), self._engine.loans, key, timeout)
+
+    def putconn(self, conn: Any, key: Hashable = None, close: bool = False) -> None:
+        """Give back what ``getconn`` took; what was not committed is rolled back. ``close=True`` closes it."""
+        foreign.putconn(self._engine.loans, conn, key, close)
+
+    # -- looking at it ----------------------------------------------------------------------------------------------
+
+    def stats(self) -> dict[str, Any]:
+        """Figures of every group and endpoint, JSON-serialisable; times in seconds, counters since the start."""
+        return figures.stats(self._engine)
+
+    def explain(self, workers: int | None = None) -> str:
+        """The plan that the configuration amounts to; for ``workers`` processes, else ``WEB_CONCURRENCY``'s."""
+        return plan.explain(self._options, workers)
+
+    def check(self) -> dict[str, dict[str, Any]]:
+        """Probe every endpoint now: per label ``ok``, ``role``, ``server_version``, ``round_trip`` (s), ``error``."""
+        return probing.check(self._engine)
+
+    # -- the end ----------------------------------------------------------------------------------------------------
+
+    def close(self, timeout: float = 5) -> None:
+        """Refuse new work, fail whoever waits, and close.
+
+        Borrowed connections have ``timeout`` seconds to come back; then their sockets are shut and a warning is logged
+        that says who held them. Idempotent.
+        """
+        self._engine.close(timeout)
+
+    def close_in_background(self) -> None:
+        """Internal: ``close()`` that does not hold up who makes the next pool."""
+        self._engine.close_in_background(5)
+
+    def closeall(self) -> None:
+        """``close()`` by psycopg2's name."""
+        self.close()
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Pool {', '.join(self._desks)} at {', '.join(each.label for each in self._options.endpoints)}>"

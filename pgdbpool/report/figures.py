@@ -1,0 +1,50 @@
+"""``stats()``."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from pgdbpool.engine.engine import Engine
+from pgdbpool.waiting import BORROWED, IDLE
+
+__all__ = ["stats"]
+
+
+def stats(engine: Engine) -> dict[str, Any]:
+    """JSON-serialisable; the figures of one group are of one moment."""
+    return {
+        "pid": os.getpid(),
+        "closed": engine.closed,
+        "groups": {name: _group(group) for name, group in engine.groups.items()},
+        "endpoints": {endpoint.label: _endpoint(engine, endpoint) for endpoint in engine.endpoints},
+    }
+
+
+def _group(group: Any) -> dict[str, Any]:
+    with group.frozen() as (shelves, waiting, tally):
+        return {
+            "connection_count": sum(shelf.capacity for shelf in shelves),
+            "in_use": sum(shelf.count(BORROWED) for shelf in shelves),
+            "idle": sum(shelf.count(IDLE) for shelf in shelves),
+            "opening": sum(shelf.opening for shelf in shelves),
+            "waiting": waiting,
+            "checkouts": tally.checkouts,
+            "timeouts": tally.timeouts,
+            "errors": tally.errors,
+            "wait": {"count": tally.waits, "seconds": tally.waited, "longest": tally.longest_wait},
+            "hold": {"count": tally.holds, "seconds": tally.held, "longest": tally.longest_hold},
+        }
+
+
+def _endpoint(engine: Engine, endpoint: Any) -> dict[str, Any]:
+    held = sum(len(stock.group.members()) for stock in engine.stocks if stock.shelf.source is endpoint)
+    return {
+        "role": endpoint.role,
+        "state": endpoint.health,
+        "lag_seconds": None,
+        "lag_bytes": None,
+        "connections": held,
+        "connects": endpoint.connects,
+        "last_error": endpoint.last_failure.text if endpoint.last_failure else None,
+    }

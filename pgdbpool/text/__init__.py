@@ -1,0 +1,8 @@
+"""What a statement is, from its text alone: pure, cached, bounded."""
+
+from __future__ import annotations
+
+from .functions import LEAVES_NOTHING, READING
+from .verdict import Verdict, look
+
+__all__ = ["LEAVES_NOTHING", "READING", "Verdict", "look"]

@@ -1,0 +1,67 @@
+"""The words of a statement as PostgreSQL's scanner cuts them (manual, section 4.1), with psycopg2's placeholders in it.
+
+Two readings of a text are possible, because psycopg2 replaces ``%s`` only where parameters are given. Where they would
+differ in anything that matters, the token is ``broken``, as is a string or comment without its end.
+``standard_conforming_strings`` is taken to be on, the server's default.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+__all__ = ["fold", "tokens"]
+
+_START = r"A-Za-z_\x80-\U0010ffff"  # not \w: a no-break space is a letter to the server
+_REST = _START + "0-9$"
+
+_TOKEN = re.compile(
+    rf"""
+      (?P<word>    (?! [eE]' ) [{_START}] [{_REST}]* )
+    | (?P<string>  ' [^']* (?: '' [^']* )* '
+                 | [eE]' [^'\\]* (?: (?: \\. | '' ) [^'\\]* )* '
+                 | (?P<delimiter> \$ (?: [{_START}] [{_START}0-9]* )? \$ ) .*? (?P=delimiter) )
+    | (?P<quoted>  " [^"]* (?: "" [^"]* )* " )
+    | (?P<param>   %s (?! [{_REST}] ) | %\( [\w.\ ]+ \)s (?! [{_REST}] ) )
+    | (?P<line>    -- [^\n\r]* )
+    | (?P<block>   /\* )
+    | (?P<broken>  ' | [eE]' | " | \$ (?: [{_START}] [{_START}0-9]* )? \$ | %[s(] )
+    | (?P<number>  [0-9]+ \.? | \$[0-9]+ )
+    | (?P<mark>    :: | %% | [^\ \t\n\r\f\v] )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_COMMENT_EDGE = re.compile(r"/\*|\*/")
+_UPPER = {ord(a): ord(a) + 32 for a in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"}
+
+
+def tokens(sql: str) -> Iterator[tuple[str, str]]:
+    """The kind and the text of each token; comments are left out, the last one is ``broken`` if one has no end."""
+    at: int | None = 0
+    while at is not None:
+        start, at = at, None
+        for match in _TOKEN.finditer(sql, start):
+            kind = match.lastgroup
+            if kind == "block":
+                at = _after_comment(sql, match.end())
+                break
+            if kind != "line":
+                yield kind or "", match.group()
+        if at == -1:
+            yield "broken", "/*"
+            return
+
+
+def fold(word: str) -> str:
+    """The name that an unquoted word stands for: ASCII letters only, as the server folds them in UTF-8."""
+    return word.lower() if word.isascii() else word.translate(_UPPER)
+
+
+def _after_comment(sql: str, at: int) -> int:
+    """Where the comment ends whose inside begins at ``at``, those nested in it included; -1: nowhere."""
+    depth = 1
+    for edge in _COMMENT_EDGE.finditer(sql, at):
+        depth += 1 if edge.group() == "/*" else -1
+        if not depth:
+            return edge.end()
+    return -1

@@ -1,0 +1,71 @@
+"""What the pool must know of a text before it runs it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from .reader import Statement, read
+
+__all__ = ["Verdict", "look"]
+
+_CACHED_CHARACTERS = 8_192
+_READ_CHARACTERS = 16_384
+_HEAD_TOKENS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is known of a text; wherever there is a doubt, it is neither ``clean`` nor ``reads``.
+
+    ``keyword``: the first keyword of the first statement in upper case, ``""`` where there is none.
+    ``clean``: it leaves nothing behind in the session. ``reads``: it changes nothing and locks no row.
+    ``session``: it only makes sense in a session; the sentence that says what to use instead, or None.
+    ``controls_transaction``: a statement of it begins or ends a transaction (a savepoint does not).
+    ``joinable``: all of it may share one simple-Query message with a BEGIN or SET in front.
+    ``functions``: what it calls beyond the known functions; the name as the server folds it, ``schema.name`` if
+    qualified.
+
+    Beyond a text's reach: views, triggers, casts and operators made by the user; a user's overload of a built-in
+    function's name; placeholders inside quotes; and parameters that are SQL themselves (``psycopg2.extensions.AsIs``).
+    """
+
+    keyword: str
+    clean: bool
+    reads: bool
+    session: str | None
+    controls_transaction: bool
+    joinable: bool
+    functions: frozenset[str]
+
+
+def look(sql: str) -> Verdict:
+    """The verdict on ``sql``, which may hold placeholders. ValueError if it holds a NUL.
+
+    Texts over 8,192 characters are not cached; of those over 16,384 only the first words are read.
+    """
+    return _cached(sql) if len(sql) <= _CACHED_CHARACTERS else _judge(sql)
+
+
+def _judge(sql: str) -> Verdict:
+    if "\0" in sql:
+        place = sql.index("\0") + 1
+        raise ValueError(f"character {place} of the statement is a NUL, which would cut it short there")
+    whole = len(sql) <= _READ_CHARACTERS
+    return _verdict(read(sql, None if whole else _HEAD_TOKENS), whole)
+
+
+_cached = lru_cache(maxsize=2048)(_judge)
+
+
+def _verdict(statements: list[Statement], whole: bool) -> Verdict:
+    known = whole and bool(statements) and not any(s.broken for s in statements)
+    return Verdict(
+        keyword=statements[0].keyword if statements else "",
+        clean=known and all(s.clean for s in statements),
+        reads=known and all(s.reads for s in statements),
+        session=next((s.session for s in statements if s.session), None),
+        controls_transaction=any(s.controls_transaction for s in statements),
+        joinable=known and all(s.query for s in statements),
+        functions=frozenset().union(*(s.functions for s in statements)),
+    )

@@ -1,0 +1,38 @@
+"""One who waits for a connection."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from pgdbpool.waiting.slots import Slot
+
+__all__ = ["Waiter"]
+
+
+class Waiter:
+    """A place in the line, settled exactly once: by a slot, or by an error, or by its own withdrawal.
+
+    ``slot``, ``error`` and membership in the line are guarded by the group's lock; the primitive only wakes the thread.
+    Whoever finds the waiter in the line may settle it and must take it out: one that gave up is no longer there, so a slot
+    can never be handed to a ghost.
+    """
+
+    __slots__ = ("_wake", "error", "owner", "since", "slot")
+
+    def __init__(self, owner: Any, since: float) -> None:
+        self.owner = owner
+        self.since = since
+        self.slot: Slot | None = None
+        self.error: BaseException | None = None
+        self._wake = threading.Lock()
+        self._wake.acquire()
+
+    def wait(self, timeout: float) -> bool:
+        """Block for at most ``timeout`` seconds; true when settled."""
+        return self._wake.acquire(timeout=timeout) if timeout > 0 else self._wake.acquire(blocking=False)
+
+    def settle(self, slot: Slot | None = None, error: BaseException | None = None) -> None:
+        self.slot = slot
+        self.error = error
+        self._wake.release()

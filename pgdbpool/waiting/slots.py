@@ -1,0 +1,81 @@
+"""What a group holds: a shelf for each server, a slot for each open connection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+__all__ = ["BORROWED", "CLEANING", "GONE", "IDLE", "Shelf", "Slot", "State"]
+
+State = Literal["idle", "borrowed", "cleaning", "gone"]
+
+IDLE: State = "idle"  # on its shelf's stack, free to take
+BORROWED: State = "borrowed"  # in the hands of exactly one owner
+CLEANING: State = "cleaning"  # with the keeper: being proven, reset or closed
+GONE: State = "gone"  # closed, and in no list
+
+
+class Slot:
+    """The book entry of one open connection.
+
+    ``resource`` is the connection (an integer in the tests of this room). ``poll(0)`` is false while its socket is
+    quiet. ``since`` is when the present state began; ``turn`` counts the checkouts, so that a stale reference can be told
+    from the present one; ``place`` is the code that took it, as (code object, instruction), or None;
+    ``warned`` is the turn that a long hold was last reported for.
+    """
+
+    __slots__ = (
+        "expires_at",
+        "generation",
+        "opened_at",
+        "owner",
+        "place",
+        "poll",
+        "resource",
+        "shelf",
+        "since",
+        "state",
+        "turn",
+        "warned",
+    )
+
+    def __init__(self, shelf: Shelf, resource: Any, poll: Callable[[int], Any], now: float, expires_at: float) -> None:
+        self.shelf = shelf
+        self.resource = resource
+        self.poll = poll
+        self.state: State = CLEANING
+        self.owner: Any = None
+        self.place: tuple[Any, int] | None = None
+        self.since = self.opened_at = now
+        self.expires_at = expires_at
+        self.generation = shelf.generation
+        self.turn = 0
+        self.warned = -1
+
+    def __repr__(self) -> str:
+        return f"<Slot {self.resource!r} {self.state} turn={self.turn}>"
+
+
+class Shelf:
+    """What one group holds to one server: ``idle`` is a stack, so that few sockets stay warm and the rest can retire.
+
+    ``generation`` grows when a connection of that server is found dead: slots of an older one are suspect until proven.
+    ``hopeless`` is the error for which the server cannot be used at all (wrong password, …), or None; it is not asked
+    again before ``hopeless_until``.
+    """
+
+    __slots__ = ("capacity", "generation", "hopeless", "hopeless_until", "idle", "members", "minimum", "opening", "source")
+
+    def __init__(self, source: Any, capacity: int, minimum: int) -> None:
+        self.source = source
+        self.capacity = capacity
+        self.minimum = minimum
+        self.idle: list[Slot] = []
+        self.members: list[Slot] = []
+        self.opening = 0
+        self.generation = 0
+        self.hopeless: BaseException | None = None
+        self.hopeless_until = 0.0
+
+    def count(self, state: State) -> int:
+        return sum(slot.state is state for slot in self.members)
