@@ -38,7 +38,7 @@ class Desk:
     def give_back(self, slot: Slot, owner: Owner, soiled: bool) -> None:
         """Release, or report as broken: whichever the connection's own state demands."""
         session = slot.resource
-        if session.lost:
+        if session.raw.closed or session.cut:
             self.group.broken(slot, owner, condemn=not session.closed_by_user)
         else:
             self.group.release(slot, owner, soiled or self.always_reset)

@@ -15,11 +15,10 @@ from pgdbpool.access.rows import Row, row_class
 from pgdbpool.access.statements import aborted, judged, limit_of, lost, plain, rejected, text_of
 from pgdbpool.driver.guarded import lend, take_back
 from pgdbpool.driver.session import Session
-from pgdbpool.engine.guard import Grip
 from pgdbpool.engine.owners import place_of_caller, present_owner
 from pgdbpool.errors import DBQueryError, PoolError
 from pgdbpool.text import Verdict
-from pgdbpool.waiting import BORROWED, Slot
+from pgdbpool.waiting import Slot
 
 __all__ = ["Lease", "begin"]
 
@@ -87,7 +86,7 @@ class Lease:
         self._session: Session = slot.resource
         self._turn = slot.turn
         self._slot = slot
-        self._grip = Grip()
+        self._grip = slot.grip
         self._server_timeout = self._desk.query_timeout
         self._begin = begin(None, self._read_only)
         self._blocks = 0
@@ -113,7 +112,7 @@ class Lease:
 
     def __del__(self) -> None:
         slot = getattr(self, "_slot", None)
-        if slot is not None and slot.state is BORROWED and slot.turn == self._turn:
+        if slot is not None and slot.owner is not None and slot.turn == self._turn:
             self._desk.orphans.append((slot, self._turn))  # no lock here: the Watch takes it back
 
     # -- statements -------------------------------------------------------------------------------------------------

@@ -62,7 +62,6 @@ class Session:
         "query_timeout",
         "raw",
         "server_side",
-        "slot",
     )
 
     def __init__(self, raw: Any, query_timeout: int, pooled_by: str | None) -> None:
@@ -78,7 +77,6 @@ class Session:
         self.backend_pid = raw.info.backend_pid
         self.client_side: ClientSide | None = None
         self.server_side = ServerSide()
-        self.slot: Any = None
 
     def __repr__(self) -> str:
         return f"<Session backend {self.backend_pid}>"

@@ -16,6 +16,7 @@ from pgdbpool.driver.opening import open_session, statement_limit
 from pgdbpool.driver.session import Session
 from pgdbpool.engine import forking
 from pgdbpool.engine.endpoint import Endpoint
+from pgdbpool.engine.guard import Grip
 from pgdbpool.engine.group import Group
 from pgdbpool.engine.worker import Worker
 from pgdbpool.waiting import Shelf, Slot, lifetime
@@ -45,7 +46,7 @@ def open_slot(endpoint: Endpoint, stock: Stock, born: Callable[[Session], None])
     limit = lifetime(options.max_lifetime, endpoint.connects, stock.shelf.capacity) if options.max_lifetime else _FOREVER
     poll = session.poll if options.validate != "never" else bool  # bool(0) is false: never looked at
     slot = Slot(stock.shelf, session, poll, now, now + limit)
-    session.slot = slot
+    slot.grip = Grip()
     return slot
 
 

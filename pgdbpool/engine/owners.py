@@ -9,7 +9,7 @@ from typing import Any
 
 __all__ = ["Owner", "describe", "place_of_caller", "present_owner", "where_now"]
 
-_PACKAGE = __name__.partition(".")[0]
+_OURS = (__name__.partition(".")[0], "contextlib")
 
 
 class Owner:
@@ -52,15 +52,13 @@ def present_owner() -> Owner:
 
 def place_of_caller() -> tuple[CodeType, int] | None:
     """The nearest code outside this package, as (code, instruction): the line number is worked out only if asked for."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None and _is_ours(frame):
+    return _outside(sys._getframe(2))
+
+
+def _outside(frame: FrameType | None) -> tuple[CodeType, int] | None:
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _OURS:
         frame = frame.f_back
     return None if frame is None else (frame.f_code, frame.f_lasti)
-
-
-def _is_ours(frame: FrameType) -> bool:
-    name = frame.f_globals.get("__name__") or ""
-    return name.startswith(_PACKAGE + ".") or name == _PACKAGE or name == "contextlib"
 
 
 def describe(place: tuple[CodeType, int] | None) -> str:
@@ -78,7 +76,4 @@ def _line(code: CodeType, instruction: int) -> int:
 
 def where_now(owner: Owner) -> tuple[CodeType, int] | None:
     """Where that thread stands now, outside this package; None when it has ended."""
-    frame = sys._current_frames().get(owner.ident) if owner.alive else None
-    while frame is not None and _is_ours(frame):
-        frame = frame.f_back
-    return None if frame is None else (frame.f_code, frame.f_lasti)
+    return _outside(sys._current_frames().get(owner.ident) if owner.alive else None)

@@ -12,7 +12,7 @@ from pgdbpool.engine.endpoint import Endpoint
 from pgdbpool.engine.keeper import Opener, Stock, drained
 from pgdbpool.engine.monitor import Monitor
 from pgdbpool.engine.owners import describe, where_now
-from pgdbpool.waiting import BORROWED, GONE, Slot
+from pgdbpool.waiting import Slot
 
 __all__ = ["Watch"]
 
@@ -45,7 +45,7 @@ class Watch:
             cut_if_late(session, now)
         for stock in self.stocks:
             for slot in stock.group.members():
-                busy |= slot.state is not GONE and self._look(stock, slot, now)
+                busy |= self._look(stock, slot, now)
             self._retire(stock, now)
         for opener in self.openers:
             if opener.nascent is not None:
@@ -73,7 +73,7 @@ class Watch:
         """Look at one connection; true when it is in use."""
         cut_if_late(slot.resource, now)
         turn, owner = slot.turn, slot.owner
-        if slot.state is not BORROWED or owner is None:
+        if owner is None:
             return slot.resource.deadline > 0
         if not owner.alive:
             self._report(slot, "taken back from a thread that ended without giving it back", logging.WARNING)
@@ -90,7 +90,7 @@ class Watch:
     def _take_back_orphans(self) -> None:
         for slot, turn in drained(self.orphans):
             for stock in self.stocks:
-                if stock.shelf is slot.shelf and slot.state is BORROWED and slot.turn == turn:
+                if stock.shelf is slot.shelf and slot.owner is not None and slot.turn == turn:
                     self._report(slot, "taken back from a handler that was dropped without leaving its block", logging.WARNING)
                     self.take_back(stock, slot, turn)
 

@@ -23,17 +23,20 @@ def stats(engine: Engine) -> dict[str, Any]:
 
 def _group(group: Any) -> dict[str, Any]:
     with group.frozen() as (shelves, waiting, tally):
+        slots = [slot for shelf in shelves for slot in shelf.members]
+        checkouts = sum(shelf.past_turns for shelf in shelves) + sum(slot.turn for slot in slots)
+        held = sum(shelf.past_held for shelf in shelves) + sum(slot.held for slot in slots)
         return {
             "connection_count": sum(shelf.capacity for shelf in shelves),
             "in_use": sum(shelf.count(BORROWED) for shelf in shelves),
             "idle": sum(shelf.count(IDLE) for shelf in shelves),
             "opening": sum(shelf.opening for shelf in shelves),
             "waiting": waiting,
-            "checkouts": tally.checkouts,
+            "checkouts": checkouts,
             "timeouts": tally.timeouts,
             "errors": tally.errors,
             "wait": {"count": tally.waits, "seconds": tally.waited, "longest": tally.longest_wait},
-            "hold": {"count": tally.holds, "seconds": tally.held, "longest": tally.longest_hold},
+            "hold": {"count": checkouts - sum(slot.owner is not None for slot in slots), "seconds": held},
         }
 
 

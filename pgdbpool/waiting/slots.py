@@ -19,22 +19,25 @@ class Slot:
     """The book entry of one open connection.
 
     ``resource`` is the connection (an integer in the tests of this room). ``poll(0)`` is false while its socket is
-    quiet. ``since`` is when the present state began; ``turn`` counts the checkouts, so that a stale reference can be told
-    from the present one; ``place`` is the code that took it, as (code object, instruction), or None;
-    ``warned`` is the turn that a long hold was last reported for.
+    quiet. A slot with an ``owner`` is borrowed; without one it is what ``rest`` says. ``since`` is when that began;
+    ``turn`` counts the checkouts, so that a stale reference can be told from the present one, and ``held`` adds up their
+    seconds. ``place`` is the code that took it, as (code object, instruction), or None; ``warned`` is the turn that a long
+    hold was last reported for; ``grip`` guards it against two threads while borrowed.
     """
 
     __slots__ = (
         "expires_at",
         "generation",
+        "grip",
+        "held",
         "opened_at",
         "owner",
         "place",
         "poll",
         "resource",
+        "rest",
         "shelf",
         "since",
-        "state",
         "turn",
         "warned",
     )
@@ -43,14 +46,20 @@ class Slot:
         self.shelf = shelf
         self.resource = resource
         self.poll = poll
-        self.state: State = CLEANING
+        self.rest: State = CLEANING
         self.owner: Any = None
         self.place: tuple[Any, int] | None = None
         self.since = self.opened_at = now
         self.expires_at = expires_at
         self.generation = shelf.generation
         self.turn = 0
+        self.held = 0.0
         self.warned = -1
+        self.grip: Any = None
+
+    @property
+    def state(self) -> State:
+        return self.rest if self.owner is None else BORROWED
 
     def __repr__(self) -> str:
         return f"<Slot {self.resource!r} {self.state} turn={self.turn}>"
@@ -64,7 +73,7 @@ class Shelf:
     again before ``hopeless_until``.
     """
 
-    __slots__ = ("capacity", "generation", "hopeless", "hopeless_until", "idle", "members", "minimum", "opening", "source")
+    __slots__ = ("capacity", "generation", "hopeless", "hopeless_until", "idle", "members", "minimum", "opening", "past_held", "past_turns", "source")
 
     def __init__(self, source: Any, capacity: int, minimum: int) -> None:
         self.source = source
@@ -73,6 +82,8 @@ class Shelf:
         self.idle: list[Slot] = []
         self.members: list[Slot] = []
         self.opening = 0
+        self.past_turns = 0  # checkouts and seconds held of slots that are gone
+        self.past_held = 0.0
         self.generation = 0
         self.hopeless: BaseException | None = None
         self.hopeless_until = 0.0

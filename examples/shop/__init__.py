@@ -1,0 +1,1 @@
+"""A small shop: the plain WSGI application that ``pgdbpool demo`` serves."""

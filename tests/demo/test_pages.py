@@ -1,0 +1,40 @@
+"""The shop's pages, without a server."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from pgdbpool.demo.shop import pages
+
+EVIL = "<script>\"'&"
+SAFE = "&lt;script&gt;&quot;&#x27;&amp;"
+
+
+def test_every_value_is_escaped() -> None:
+    """Names, descriptions, customers and titles that hold markup are shown as text."""
+    product = {"id": 1, "name": EVIL, "about": EVIL, "price": Decimal(3), "n": 2}
+    order = {"id": 1, "placed": "", "customer": EVIL, "n": 1, "name": EVIL, "total": Decimal(3)}
+    pool = {"in_use": 0, "connection_count": 4, "checkouts": 0}
+    made = [
+        pages.products([product]),
+        pages.product(product),
+        pages.orders([order]),
+        pages.note(EVIL, EVIL, EVIL),
+        pages.frame(EVIL, "", pool, 1),
+    ]
+
+    assert [page.count("<script") for page in made] == [0] * 5
+    assert all(SAFE in page for page in made)
+
+
+def test_thanks_are_for_a_number_only() -> None:
+    """Of what the address claims to be the order's number only a number is shown."""
+    assert "number 12." in pages.orders([], "12")
+    assert "Thank you" not in pages.orders([], "12 and a free lamp")
+
+
+def test_every_form_has_a_number_of_its_own() -> None:
+    """Two pages of one product hold two different forms, so that two wishes are two orders."""
+    product = {"id": 1, "name": "Lamp", "about": "", "price": Decimal(3), "n": 2}
+
+    assert pages.product(product) != pages.product(product)
