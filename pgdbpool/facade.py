@@ -13,8 +13,10 @@ from pgdbpool.access.handler import Handler, Transaction
 from pgdbpool.access.results import Result
 from pgdbpool.config import parse
 from pgdbpool.engine.engine import Engine
+from pgdbpool.engine.single import Single
+from pgdbpool.engine.threaded import Threaded
 from pgdbpool.engine.owners import present_owner
-from pgdbpool.errors import PoolTimeout, UnconfiguredGroupError
+from pgdbpool.errors import ConfigError, PoolTimeout, UnconfiguredGroupError
 from pgdbpool.report import figures, plan, probing
 
 __all__ = ["Pool"]
@@ -29,7 +31,9 @@ class Pool:
 
     def __init__(self, config: Any, *, wait: float | None = None) -> None:
         self._options = parse(config)
-        self._engine = Engine(self._options)
+        if len(self._options.endpoints) > 1:
+            raise ConfigError(f"db: found {len(self._options.endpoints)} endpoints; this version serves one")
+        self._engine: Engine = (Single if self._options.type == "non-threaded" else Threaded)(self._options)
         endpoint = self._options.endpoints[0]
         groups, orphans = self._options.groups, self._engine.orphans
         self._desks = {name: Desk(self._engine.groups[name], each, endpoint, orphans) for name, each in groups.items()}

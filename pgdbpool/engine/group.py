@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import monotonic
@@ -48,6 +48,8 @@ class Group:
     While somebody waits, no slot is idle: a released one goes straight to the head of the line, so nobody can overtake.
     """
 
+    make_lock: Callable[[], Any] = threading.Lock
+
     def __init__(self, name: str, shelves: list[Shelf], hooks: Hooks, *, ping_after: float, max_waiting: int = 0) -> None:
         self.name = name
         self.hooks = hooks
@@ -59,7 +61,7 @@ class Group:
     def _restart(self) -> None:
         # Guards the shelves, every slot's state, the line, the tally and `closed`. Held for a few list operations only.
         # Forbidden under it: I/O, logging, user code, hooks, any other lock. Waking a waiter is allowed: it never blocks.
-        self._lock = threading.Lock()
+        self._lock = self.make_lock()
         self._idle = self.shelves[0].idle
         self._line: deque[Waiter] = deque()
         self.tally = Tally()
@@ -130,62 +132,69 @@ class Group:
 
     def _queue(self, owner: Owner, since: float, deadline: float, *, again: bool = False) -> Slot:
         """Stand in line until served; raises when the wait ends otherwise. ``again``: back to the head, not the tail."""
-        waiter = Waiter(owner, since)
+        waiter = owner.waiter
+        waiter.begin(owner, since)
         with self._lock:
             refusal = self._refusal(owner)
-            if refusal is None:
-                self._line.appendleft(waiter) if again else self._line.append(waiter)
-                if slot := self._pop_idle():  # one came back between the two looks
-                    self._hand_over(slot, monotonic())
-            growing = [shelf for shelf in self.shelves if refusal is None and wanted(shelf, len(self._line))]
+            growing = () if refusal is not None else self._join(waiter, again)
         if refusal is not None:
             self._fail(refusal, since)
         try:
             for shelf in growing:
                 self.hooks.grow(shelf)
-            waiter.wait(deadline - monotonic())
+            settled = waiter.wait(deadline - monotonic())
         except BaseException:  # an exception on its way takes no slot with it
             if slot := self._leave(waiter):
                 self.release(slot, owner)
             raise
-        return self._leave(waiter) or self._fail(waiter.error, since)
+        slot = waiter.slot if settled else self._leave(waiter)
+        return slot or self._fail(waiter.error, since)
+
+    def _join(self, waiter: Waiter, again: bool) -> Sequence[Shelf]:
+        """Under the lock: into the line; returns the shelves that should grow for it."""
+        self._line.appendleft(waiter) if again else self._line.append(waiter)
+        if slot := self._pop_idle():  # one came back between the two looks
+            self._hand_over(slot, monotonic())
+            return ()
+        return [shelf for shelf in self.shelves if wanted(shelf, len(self._line))]
 
     def _leave(self, waiter: Waiter) -> Slot | None:
-        """The wait is over, one way or another."""
+        """Time ran out, or an exception came: out of the line, unless it was settled in the last moment."""
         with self._lock:
             if waiter.slot is None and waiter.error is None:
                 self._line.remove(waiter)
+            else:
+                waiter.wait(0)  # take the wake-up with it
             return waiter.slot
 
     def _pop_idle(self) -> Slot | None:
-        return next((shelf.idle.pop() for shelf in self.shelves if shelf.idle), None)
+        for shelf in self.shelves:
+            if shelf.idle:
+                return shelf.idle.pop()
+        return None
 
     def _refusal(self, owner: Owner) -> BaseException | None:
         """Under the lock: why this thread must not even join the line, or None."""
         if self.closed:
             return PoolClosed()
-        if any(shelf.idle for shelf in self.shelves):
-            return None
-        if self._exhausted_by(owner):
-            return NestedCheckout()
-        now = monotonic()
-        if all(self._is_hopeless(shelf, now) for shelf in self.shelves):
-            return self.shelves[0].hopeless
-        if 0 < self._max_waiting <= len(self._line):
+        if 0 < self._max_waiting <= len(self._line) and not self._idle:
             return TooManyRequests()
-        return None
-
-    def _exhausted_by(self, owner: Owner) -> bool:
-        return all(
-            len(shelf.members) >= shelf.capacity
-            and all(slot.owner is owner for slot in shelf.members)
-            for shelf in self.shelves
-        )
+        for shelf in self.shelves:
+            if not self._is_hopeless(shelf, owner):
+                return None
+        if any(shelf.members for shelf in self.shelves):
+            return NestedCheckout()
+        return self.shelves[0].hopeless
 
     @staticmethod
-    def _is_hopeless(shelf: Shelf, now: float) -> bool:
-        """No connection, and none to be had for now: whoever waits for it waits in vain."""
-        return shelf.hopeless is not None and now < shelf.hopeless_until and not shelf.members
+    def _is_hopeless(shelf: Shelf, owner: Owner | None) -> bool:
+        """No connection of this shelf will ever come to that owner: he holds them all, or there is none to be had."""
+        members = shelf.members
+        if not members:
+            return shelf.hopeless is not None and monotonic() < shelf.hopeless_until
+        if members[0].owner is not owner or owner is None:  # nearly always, and the rest need not be looked at
+            return False
+        return len(members) >= shelf.capacity and all(slot.owner is owner for slot in members)
 
     def _fail(self, reason: BaseException | None, since: float) -> NoReturn:
         """Count the failed wait and raise the error that explains it; ``reason`` is None when time ran out."""
@@ -224,25 +233,22 @@ class Group:
 
     # -- the keeper's side ----------------------------------------------------------------------------------------
 
-    def reserve(self, shelf: Shelf) -> bool:
+    def reserve(self, shelf: Shelf, *, asked: bool = False) -> bool:
         """Whether a connection is wanted now; if so it counts as opening until add() or give_up()."""
         with self._lock:
-            if self.closed or not wanted(shelf, len(self._line)):
+            if self.closed or not wanted(shelf, len(self._line) + asked):
                 return False
             shelf.opening += 1
             return True
 
     def give_up(self, shelf: Shelf, hopeless: BaseException | None = None, until: float = 0.0) -> None:
         """The reserved one could not be opened; if that is beyond hope ``until`` then, whoever waits is told at once."""
-        lost: list[Waiter] = []
-        now = monotonic()
         with self._lock:
             shelf.opening -= 1
             shelf.hopeless, shelf.hopeless_until = hopeless, until
-            if hopeless is not None and all(self._is_hopeless(each, now) for each in self.shelves):
-                lost, self._line = list(self._line), deque()
-                for waiter in lost:
-                    waiter.settle(error=hopeless)
+            if hopeless is not None and all(self._is_hopeless(each, None) for each in self.shelves):
+                while self._line:
+                    self._line.popleft().settle(error=hopeless)
 
     def add(self, slot: Slot) -> None:
         """The reserved one is open."""
@@ -364,7 +370,6 @@ class Group:
         """No more checkouts; whoever waits is told at once. Returns the idle slots, for the caller to discard."""
         with self._lock:
             self.closed = True
-            waiting, self._line = list(self._line), deque()
             idle = [slot for shelf in self.shelves for slot in shelf.idle]
             for shelf in self.shelves:
                 shelf.idle.clear()
@@ -372,8 +377,8 @@ class Group:
                 slot.rest = CLEANING
             for slot in self._members():
                 slot.expires_at = 0.0  # whatever is given back from now on is closed
-            for waiter in waiting:
-                waiter.settle(error=PoolClosed())
+            while self._line:
+                self._line.popleft().settle(error=PoolClosed())
         return idle
 
     def after_fork_in_child(self) -> list[Any]:

@@ -62,9 +62,9 @@ class Opener:
     each attempt, because connections that were given back meanwhile may have served everybody.
     """
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, stocks: list[Stock]) -> None:
         self.endpoint = endpoint
-        self.stocks: list[Stock] = []
+        self.stocks = stocks
         self.nascent: Session | None = None
         self.worker = Worker(f"pgdbpool-open-{endpoint.label}", self._round)
 
@@ -125,7 +125,7 @@ class Cleaner:
 
     def close_all(self) -> None:
         """At the end of the pool: nothing is cleaned any more, only closed."""
-        self.worker.stop()
+        self.worker.stop(0.1)
         self._close_gone()
         for stock, slot in drained(self._soiled):
             stock.group.discard(slot)

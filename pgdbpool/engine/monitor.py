@@ -6,8 +6,6 @@ import random
 from collections import deque
 from time import monotonic
 
-import psycopg2
-
 from pgdbpool.config import GroupOptions
 from pgdbpool.driver.opening import open_session
 from pgdbpool.driver.session import Session
@@ -58,13 +56,13 @@ class Monitor:
             self._connect()
         if self.session is not None:
             self._probe(self.session)
-        return PERIOD * random.uniform(0.9, 1.0)
+        return PERIOD * random.uniform(0.9, 1.0) if self.session is not None else PERIOD / 10
 
     def _connect(self) -> None:
         try:
             with forking.connecting():
                 self.session = open_session(self.endpoint.options, self._options, self.endpoint.quirks)
-        except (psycopg2.Error, OSError):
+        except Exception:
             return  # the Opener learns what is wrong, and says so
 
     def _probe(self, session: Session) -> None:
@@ -72,7 +70,7 @@ class Monitor:
         try:
             (standby,) = session.execute("SELECT pg_catalog.pg_is_in_recovery()", None, 0).fetchone()
             self.endpoint.role = "standby" if standby else "primary"
-        except psycopg2.Error:
+        except Exception:
             self.close()
         finally:
             self._asked_at = 0.0

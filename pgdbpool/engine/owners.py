@@ -7,6 +7,8 @@ import threading
 from types import CodeType, FrameType
 from typing import Any
 
+from pgdbpool.waiting import Waiter
+
 __all__ = ["Owner", "describe", "place_of_caller", "present_owner", "where_now"]
 
 _OURS = (__name__.partition(".")[0], "contextlib")
@@ -15,13 +17,14 @@ _OURS = (__name__.partition(".")[0], "contextlib")
 class Owner:
     """A thread that borrows. ``transactions`` holds what `transaction()` opened in it, by group, innermost last."""
 
-    __slots__ = ("alive", "ident", "name", "transactions")
+    __slots__ = ("alive", "ident", "name", "transactions", "waiter")
 
     def __init__(self) -> None:
         self.ident = threading.get_ident()
         self.name = threading.current_thread().name
         self.alive = True
         self.transactions: dict[Any, Any] = {}
+        self.waiter = Waiter()
 
 
 class _LastWill:

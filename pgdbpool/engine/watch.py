@@ -26,13 +26,13 @@ _CALM = 1.0  # between two looks when nothing is borrowed
 class Watch:
     """What is done at every tick. It owns the closing of duplicate sockets, so it never shuts down a stranger's."""
 
-    def __init__(self, stocks: list[Stock], openers: list[Opener], monitors: list[Monitor]) -> None:
+    def __init__(self, stocks: list[Stock], openers: list[Opener], orphans: deque[tuple[Slot, int]]) -> None:
         self.stocks = stocks
         self.openers = openers
-        self.monitors = monitors
+        self.monitors: list[Monitor] = []
+        self.orphans = orphans  # appended to by __del__ of a handler that was never left
         self.guests: list[Session] = []  # sessions in no group whose deadline counts too
         self.closed_sessions: deque[Session] = deque()  # to let go of; appended by whoever closed them
-        self.orphans: deque[tuple[Slot, int]] = deque()  # appended by __del__ of a handler that was never left
 
     def tick(self) -> float:
         """One look at everything; returns the seconds until the next."""

@@ -50,11 +50,13 @@ class Worker:
                 self._running = False
             log.warning("cannot start thread %s: %s", self._name, error)
 
-    def stop(self) -> None:
-        """Let the thread end after what it is doing; does not wait for it."""
+    def stop(self, patience: float = 0.0) -> None:
+        """Let the thread end after what it is doing, and wait for that for at most ``patience`` seconds."""
         with self._lock:
             self._stopped = True
-            self._lock.notify()
+            self._lock.notify_all()
+            if patience:
+                self._lock.wait_for(lambda: not self._running, patience)
 
     def _run(self) -> None:
         pause: float | None = 0.0
@@ -72,8 +74,10 @@ class Worker:
                 nudged = self._lock.wait_for(lambda: self._nudged or self._stopped, _LINGER if pause is None else pause)
                 if pause is None and not nudged:
                     self._running = False
+                    self._lock.notify_all()
                     return False
             self._nudged = False
             if self._stopped:
                 self._running = False
+                self._lock.notify_all()
             return not self._stopped

@@ -77,7 +77,9 @@ def _never(options: PoolOptions, group: GroupOptions) -> Iterator[str]:
     for endpoint in options.endpoints:
         limit = statement_limit(endpoint, group)
         if not limit:
-            yield f"{endpoint.label}: answers have no limit (query_timeout 0); only a server that is silent is cut"
+            yield f"{endpoint.label}: answers have no limit (query_timeout 0)"
+        elif options.type == "non-threaded":
+            yield f"{endpoint.label}: an answer may take {limit / 1000:g} s by the server's clock; nobody watches if it hangs"
         else:
             yield f"{endpoint.label}: an answer may take {limit / 1000:g} s, and {limit / 1000 + 1:g} s if the server hangs"
         if endpoint.connect_timeout > group.timeout > 0:

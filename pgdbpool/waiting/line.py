@@ -20,17 +20,21 @@ class Waiter:
 
     __slots__ = ("_wake", "error", "owner", "since", "slot")
 
-    def __init__(self, owner: Any, since: float) -> None:
+    def __init__(self) -> None:
+        self._wake = threading.Lock()
+        self._wake.acquire()
+        self.begin(None, 0.0)
+
+    def begin(self, owner: Any, since: float) -> None:
+        """A new wait. A thread waits for one thing at a time, so it needs but one waiter for all its waits."""
         self.owner = owner
         self.since = since
         self.slot: Slot | None = None
         self.error: BaseException | None = None
-        self._wake = threading.Lock()
-        self._wake.acquire()
 
     def wait(self, timeout: float) -> bool:
         """Block for at most ``timeout`` seconds; true when settled."""
-        return self._wake.acquire(timeout=timeout) if timeout > 0 else self._wake.acquire(blocking=False)
+        return self._wake.acquire(True, timeout) if timeout > 0 else self._wake.acquire(False)
 
     def settle(self, slot: Slot | None = None, error: BaseException | None = None) -> None:
         self.slot = slot
