@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING, Any
 
 from pgdbpool.access.current import default_pool, set_default_pool
 from pgdbpool.access.handler import Handler
@@ -28,6 +29,10 @@ from pgdbpool.errors import (
     UnconfiguredGroupError,
 )
 from pgdbpool.facade import Pool
+
+if TYPE_CHECKING:
+    from pgdbpool.access.foreign import Borrowed
+    from pgdbpool.access.handler import Transaction
 
 __all__ = [
     "ConfigError",
@@ -68,9 +73,9 @@ _init_lock = threading.Lock()  # guards which pool is the default; forbidden und
 def init(config: Any, *, wait: float | None = None) -> Pool:
     """Make the default pool, which the functions of this module and ``Handler`` work on.
 
-    Called again, the new pool takes over and the old one closes gracefully in the background. ``wait=seconds``: return when
-    every group has its minimum, and at least one connection, or raise ``PoolTimeout``. Raises ``ConfigError`` with every
-    problem of the dict; the pool that was there then stays.
+    Called again, the new pool takes over and the old one closes gracefully in the background. ``wait=seconds``: return
+    when every group has its minimum, and at least one connection, or raise ``PoolTimeout``. Raises ``ConfigError`` with
+    every problem of the dict; the pool that was there then stays.
     """
     pool = Pool(config, wait=wait)
     with _init_lock:
@@ -90,7 +95,9 @@ def query(
     query_timeout: int | None = None,
 ) -> Result:
     """``Pool.query`` of the default pool."""
-    return default_pool().query(sql, params, group=group, read_only=read_only, timeout=timeout, query_timeout=query_timeout)
+    return default_pool().query(
+        sql, params, group=group, read_only=read_only, timeout=timeout, query_timeout=query_timeout
+    )
 
 
 def transaction(
@@ -103,7 +110,9 @@ def transaction(
     track: bool = False,
 ) -> Transaction:
     """``Pool.transaction`` of the default pool."""
-    return default_pool().transaction(group, read_only=read_only, isolation=isolation, timeout=timeout, query_timeout=query_timeout, track=track)
+    return default_pool().transaction(
+        group, read_only=read_only, isolation=isolation, timeout=timeout, query_timeout=query_timeout, track=track
+    )
 
 
 def run(
@@ -118,11 +127,20 @@ def run(
     **kwargs: Any,
 ) -> Any:
     """``Pool.run`` of the default pool."""
-    return default_pool().run(fn, *args, group=group, read_only=read_only, isolation=isolation, retries=retries, timeout=timeout, track=track, **kwargs)
+    return default_pool().run(
+        fn,
+        *args,
+        group=group,
+        read_only=read_only,
+        isolation=isolation,
+        retries=retries,
+        timeout=timeout,
+        track=track,
+        **kwargs,
+    )
 
 
-def connection( group: str | None = None, *, read_only: bool = False, timeout: float | None = None
-) -> Borrowed:
+def connection(group: str | None = None, *, read_only: bool = False, timeout: float | None = None) -> Borrowed:
     """``Pool.connection`` of the default pool."""
     return default_pool().connection(group, read_only=read_only, timeout=timeout)
 

@@ -80,8 +80,8 @@ class DBOfflineError(DBConnectionError):
 class InDoubt(PoolError):
     """A write or COMMIT was sent and its answer was lost: it may or may not have taken effect.
 
-    ``outcome`` is ``"committed"``, ``"aborted"`` or ``"unknown"``. ``retry_safe`` is always ``False``: sending the write
-    again may do it twice.
+    ``outcome`` is ``"committed"``, ``"aborted"`` or ``"unknown"``. ``retry_safe`` is always ``False``: sending the
+    write again may do it twice.
     """
 
     retry_safe = False
@@ -112,8 +112,8 @@ class TooManyRows(LookupError):
 class DBQueryError(Exception):
     """A statement failed; also an instance of the class that psycopg2 raised, which is its cause.
 
-    ``pgcode`` (SQLSTATE, or None), ``pgerror`` (the server's text) and ``diag`` are copies, so that they survive pickling
-    and do not keep the connection. Positions in them count in the user's own text. ``cursor`` is always None.
+    ``pgcode`` (SQLSTATE, or None), ``pgerror`` (the server's text) and ``diag`` are copies, so that they survive
+    pickling and do not keep the connection. Positions in them count in the user's own text. ``cursor`` is always None.
     """
 
     _pgcode: str | None = None
@@ -170,9 +170,9 @@ def _original(both: type[DBQueryError]) -> type[BaseException]:
 
 
 def _restored(original: type[BaseException], args: tuple[Any, ...], state: dict[str, Any]) -> DBQueryError:
-    both = _both(original)
-    error = both.__new__(both, *args)
+    both: Any = _both(original)  # type: ignore[arg-type]
+    error: DBQueryError = both.__new__(both, *args)
     if original.__init__ is not psycopg2.Error.__init__:  # UnicodeError and OSError keep their fields in __init__
-        error.__init__(*args)  # type: ignore[misc]
+        both.__init__(error, *args)
     error.__dict__.update(state)
     return error

@@ -13,9 +13,9 @@ from pgdbpool.access.handler import Handler, Transaction
 from pgdbpool.access.results import Result
 from pgdbpool.config import parse
 from pgdbpool.engine.engine import Engine
+from pgdbpool.engine.owners import present_owner
 from pgdbpool.engine.single import Single
 from pgdbpool.engine.threaded import Threaded
-from pgdbpool.engine.owners import present_owner
 from pgdbpool.errors import ConfigError, PoolTimeout, UnconfiguredGroupError
 from pgdbpool.report import figures, plan, probing
 
@@ -37,7 +37,8 @@ class Pool:
         endpoint = self._options.endpoints[0]
         groups, orphans = self._options.groups, self._engine.orphans
         self._desks = {name: Desk(self._engine.groups[name], each, endpoint, orphans) for name, each in groups.items()}
-        self._desks_or_default: dict[str | None, Desk] = {**self._desks, None: self._default_desk()}
+        self._desks_or_default: dict[str | None, Desk] = {None: self._default_desk()}
+        self._desks_or_default.update(self._desks)
         self._engine.start()
         if wait is not None:
             self._wait(wait)
@@ -77,10 +78,10 @@ class Pool:
     ) -> Result:
         """One statement in autocommit; its connection is back in the pool before this returns.
 
-        Inside ``transaction()`` of the same group and thread it joins that transaction. ``read_only=True`` promises that it
-        only reads: it is then run once more if the connection is lost. ``timeout``: seconds to wait for a connection;
-        ``query_timeout``: milliseconds for the answer. Raises ``DBQueryError`` for what the server rejects and for
-        statements that only make sense in a session, ``InDoubt`` for a write whose answer was lost.
+        Inside ``transaction()`` of the same group and thread it joins that transaction. ``read_only=True`` promises
+        that it only reads: it is then run once more if the connection is lost. ``timeout``: seconds to wait for a
+        connection; ``query_timeout``: milliseconds for the answer. Raises ``DBQueryError`` for what the server rejects
+        and for statements that only make sense in a session, ``InDoubt`` for a write whose answer was lost.
         """
         desk = self.desk(group)
         owner = present_owner()
@@ -112,7 +113,8 @@ class Pool:
         """``with`` block in one transaction: commit on a clean exit, rollback on an exception.
 
         Inside another one of the same group and thread it is a savepoint. ``isolation``: ``"read committed"``,
-        ``"repeatable read"`` or ``"serializable"``. Leaving the block raises ``InDoubt`` if the answer to COMMIT was lost.
+        ``"repeatable read"`` or ``"serializable"``. Leaving the block raises ``InDoubt`` if the answer to COMMIT was
+        lost.
         """
         return Transaction(self.desk(group), isolation, (read_only, timeout, query_timeout))
 
@@ -130,9 +132,9 @@ class Pool:
     ) -> Any:
         """``fn(db, *args, **kwargs)`` in a transaction; returns what it returns.
 
-        The whole of it runs again, at most ``retries`` times, after a serialization failure, a deadlock, or a connection
-        lost before COMMIT was sent: ``fn`` must not have effects outside the database. Raises ``PoolError`` inside another
-        transaction.
+        The whole of it runs again, at most ``retries`` times, after a serialization failure, a deadlock, or a
+        connection lost before COMMIT was sent: ``fn`` must not have effects outside the database. Raises ``PoolError``
+        inside another transaction.
         """
 
         def make() -> Transaction:
@@ -145,8 +147,8 @@ class Pool:
     ) -> foreign.Borrowed:
         """``with`` block yielding the real psycopg2 connection (COPY, LISTEN, an ORM), for the thread that entered it.
 
-        Its autocommit is the group's; with autocommit off: commit on a clean exit, rollback on an exception. psycopg2's own
-        errors pass untouched. Whatever was done on it is reset before anyone else gets it.
+        Its autocommit is the group's; with autocommit off: commit on a clean exit, rollback on an exception. psycopg2's
+        own errors pass untouched. Whatever was done on it is reset before anyone else gets it.
         """
         return foreign.Borrowed(self.desk(group), read_only, timeout)
 
@@ -193,7 +195,9 @@ class Pool:
     def __enter__(self) -> Pool:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def __repr__(self) -> str:

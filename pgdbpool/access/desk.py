@@ -8,9 +8,9 @@ from pgdbpool.access.results import Result
 from pgdbpool.access.statements import judged, limit_of, lost, plain, refuse_session, rejected, text_of
 from pgdbpool.config import EndpointOptions, GroupOptions
 from pgdbpool.driver.opening import statement_limit
+from pgdbpool.driver.session import Session
 from pgdbpool.engine.group import Group
 from pgdbpool.engine.owners import Owner
-from pgdbpool.driver.session import Session
 from pgdbpool.errors import DBQueryError
 from pgdbpool.waiting import Slot
 
@@ -22,7 +22,17 @@ _MOMENT = 5.0  # seconds for a statement of the pool's own
 class Desk:
     """One group's defaults beside the group itself. Times in seconds, ``query_timeout`` in milliseconds."""
 
-    __slots__ = ("always_reset", "autocommit", "group", "limit", "name", "options", "orphans", "query_timeout", "timeout")
+    __slots__ = (
+        "always_reset",
+        "autocommit",
+        "group",
+        "limit",
+        "name",
+        "options",
+        "orphans",
+        "query_timeout",
+        "timeout",
+    )
 
     def __init__(self, group: Group, options: GroupOptions, endpoint: EndpointOptions, orphans: Any) -> None:
         self.group = group
@@ -54,8 +64,8 @@ class Desk:
     ) -> Result:
         """One statement in autocommit, in one round trip, on any free connection.
 
-        ``read_only=True`` is the caller's promise that it only reads: it may then be run again, once, where the connection
-        was lost. (Not where the limit ran out: that one is for the whole answer.)
+        ``read_only=True`` is the caller's promise that it only reads: it may then be run again, once, where the
+        connection was lost. (Not where the limit ran out: that one is for the whole answer.)
         """
         verdict = judged(sql) if type(sql) is str else None
         if verdict is not None:

@@ -11,7 +11,7 @@ import psycopg2
 from psycopg2 import extensions
 
 from pgdbpool.access.desk import Desk
-from pgdbpool.access.statements import aborted, limit_of, lost
+from pgdbpool.access.statements import aborted, lost
 from pgdbpool.driver.guarded import lend, take_back, was_used
 from pgdbpool.driver.session import Session
 from pgdbpool.engine.loans import Loan, Loans
@@ -89,7 +89,9 @@ class Borrowed:
         self._slot = _take(self._desk, self._owner, self._desk.autocommit, self._read_only, self._timeout)
         return self._slot.resource.raw
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         slot, self._slot = self._slot, None
         if slot is None or slot.owner is not self._owner:
             raise PoolError("this connection was taken back: after a fork, or after its thread had ended")
@@ -120,7 +122,9 @@ def putconn(loans: Loans, raw: Any, key: Hashable, close: bool) -> None:
     """Give back what ``getconn`` took: what was not committed is rolled back. Raises ``PoolError`` for any other."""
     loan = loans.leave(raw, key)
     if loan is None:
-        raise PoolError("putconn() of a connection that getconn() of this pool has not lent, or that was put back already")
+        raise PoolError(
+            "putconn() of a connection that getconn() of this pool has not lent, or that was put back already"
+        )
     session = loan.slot.resource
     if loan.slot.owner is not loan.owner or loan.slot.turn != loan.turn:
         raise PoolError("this connection was taken back: after a fork, or after its thread had ended")

@@ -44,10 +44,14 @@ class Handler(Lease):
         self._take()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         try:
             if error is not None:
-                with suppress(psycopg2.Error):  # the error on its way is the news; a lost connection is found at release
+                with suppress(
+                    psycopg2.Error
+                ):  # the error on its way is the news; a lost connection is found at release
                     self._end(commit=False)
             elif not self._autocommit:
                 self.commit()
@@ -83,7 +87,9 @@ class Transaction:
             self._owner.transactions[self._desk] = joined
         return joined
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         assert isinstance(self._block, Block)
         try:
             self._block.__exit__(kind, error, trace)

@@ -67,7 +67,9 @@ class Lease:
         "_wrote",
     )
 
-    def __init__(self, desk: Desk, autocommit: bool, read_only: bool, timeout: float | None, query_timeout: int | None) -> None:
+    def __init__(
+        self, desk: Desk, autocommit: bool, read_only: bool, timeout: float | None, query_timeout: int | None
+    ) -> None:
         self._slot: Slot | None = None
         self._desk = desk
         self._autocommit = autocommit
@@ -136,8 +138,8 @@ class Lease:
     def stream(self, sql: Any, params: Any = None, *, size: int = 2000) -> Iterator[Row]:
         """The rows of a query that does not fit into memory, fetched ``size`` at a time by a cursor on the server.
 
-        Outside a transaction it opens one of its own, which ends with the last row or with the iterator; until then this
-        handler takes no other statement.
+        Outside a transaction it opens one of its own, which ends with the last row or with the iterator; until then
+        this handler takes no other statement.
         """
         if size < 1:
             raise ValueError(f"size is {size}; it must be at least 1")
@@ -180,7 +182,8 @@ class Lease:
     def commit(self) -> None:
         """Commit what was done since the last commit; nothing where autocommit has done so already.
 
-        Raises ``DBQueryError`` (InFailedSqlTransaction) if the transaction had failed, ``InDoubt`` if the answer was lost.
+        Raises ``DBQueryError`` (InFailedSqlTransaction) if the transaction had failed, ``InDoubt`` if the answer was
+        lost.
         """
         with self._grip:
             self._held()
@@ -205,7 +208,8 @@ class Lease:
     def connection(self) -> Any:
         """The real psycopg2 connection, for this thread and this block; it is reset afterwards.
 
-        It is in psycopg2's autocommit; transactions on it are this handler's own, by its ``commit()`` and ``rollback()``.
+        It is in psycopg2's autocommit; transactions on it are this handler's own, by its ``commit()`` and
+        ``rollback()``.
         """
         self._held()
         self._soiled = self._wrote = True
@@ -274,13 +278,21 @@ class Lease:
     def _make_read_only(self) -> None:
         """A read-only handler in autocommit: every transaction of its session is READ ONLY."""
         if self._session.pooled_by is not None:
-            raise PoolError("behind a transaction pooler read_only needs a transaction: use transaction(read_only=True)")
+            raise PoolError(
+                "behind a transaction pooler read_only needs a transaction: use transaction(read_only=True)"
+            )
         self._soiled = True
         self._send("SET default_transaction_read_only = on", None, "a SET")
         self._read_only = False  # done, for as long as the connection is held
 
     def _send(
-        self, text: str | bytes, params: Any, doing: str, prefix: str = "", in_doubt: bool = False, limit: int | None = None
+        self,
+        text: str | bytes,
+        params: Any,
+        doing: str,
+        prefix: str = "",
+        in_doubt: bool = False,
+        limit: int | None = None,
     ) -> Any:
         session = self._session
         in_transaction = self._status() != _IDLE or "BEGIN" in prefix
@@ -323,7 +335,9 @@ class Lease:
 
     def _refuse_in_block(self, what: str) -> None:
         if self._blocks:
-            raise PoolError(f"{what} inside transaction(): the block commits when it ends, and rolls back on an exception")
+            raise PoolError(
+                f"{what} inside transaction(): the block commits when it ends, and rolls back on an exception"
+            )
 
     def _refuse_text(self, verdict: Verdict) -> None:
         if self._blocks and verdict.controls_transaction:
@@ -332,7 +346,9 @@ class Lease:
             )
             raise DBQueryError.like(error) from error
         if self._first_error is not None and self._status() == _IDLE and (self._blocks or not self._autocommit):
-            raise aborted(self._first_error)  # a syntax error took the BEGIN with it; the transaction has failed all the same
+            raise aborted(
+                self._first_error
+            )  # a syntax error took the BEGIN with it; the transaction has failed all the same
         if self._streams and self._autocommit and not self._blocks:
             raise PoolError("a stream() is open on this handler: read it to its end first, or use transaction()")
         if self._session.pooled_by is not None and verdict.session is not None and not verdict.controls_transaction:
@@ -369,9 +385,13 @@ class Block:
             lease._held()
             self._before = lease._begin
             self._savepoint = ""
-            nested = lease._blocks or lease._status() != _IDLE or (not lease._autocommit and lease._first_error is not None)
+            nested = (
+                lease._blocks or lease._status() != _IDLE or (not lease._autocommit and lease._first_error is not None)
+            )
             if nested and self._opening not in (None, "BEGIN", lease._begin):
-                raise PoolError(f"{self._opening} inside a transaction: isolation and read_only belong to the outermost one")
+                raise PoolError(
+                    f"{self._opening} inside a transaction: isolation and read_only belong to the outermost one"
+                )
             if nested:
                 self._savepoint = f"pgdbpool_{lease._blocks + 1}"
                 front = f"{lease._begin};\n" if lease._status() == _IDLE else ""
@@ -390,5 +410,7 @@ class Block:
             if error is None:
                 lease._leave_block(self._savepoint, failed=False)
             else:
-                with suppress(psycopg2.Error):  # the error on its way is the news; a lost connection is found at release
+                with suppress(
+                    psycopg2.Error
+                ):  # the error on its way is the news; a lost connection is found at release
                     lease._leave_block(self._savepoint, failed=True)

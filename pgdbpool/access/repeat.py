@@ -17,7 +17,9 @@ __all__ = ["run"]
 _AGAIN = ("40001", "40P01")  # serialization_failure, deadlock_detected (PostgreSQL manual, 13.5)
 
 
-def run(desk: Desk, make: Callable[[], Transaction], retries: int, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+def run(
+    desk: Desk, make: Callable[[], Transaction], retries: int, fn: Callable[..., Any], *args: Any, **kwargs: Any
+) -> Any:
     """``fn(db, *args, **kwargs)`` in a transaction; at most ``retries`` times more after an error that left nothing behind."""
     if desk in present_owner().transactions:
         raise PoolError("run() inside a transaction: it could not run the whole of it again; call the function itself")

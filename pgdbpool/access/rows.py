@@ -26,7 +26,7 @@ class Row(tuple[Any, ...]):
 
     def get(self, name: str, default: Any = None) -> Any:
         """The column of that name, or ``default`` if there is none."""
-        return self[name] if name in self._names else default
+        return self[self._names.index(name)] if name in self._names else default
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restored, (self._names, tuple(self))
@@ -40,9 +40,9 @@ def _restored(names: tuple[str, ...], values: tuple[Any, ...]) -> Row:
 def row_class(names: tuple[str, ...]) -> type[Row]:
     """The class of rows with these columns.
 
-    A name is looked up in a dict that holds the name of a field getter as ``namedtuple`` makes them (written in C), which
-    is the fastest way from a name to an item that pure Python has (measured: 61 ns, ``tuple.__getitem__`` 100 ns). The
-    getters' own names start with a space, so no column name can meet one.
+    A name is looked up in a dict that holds the name of a field getter as ``namedtuple`` makes them (written in C),
+    which is the fastest way from a name to an item that pure Python has (measured: 61 ns, ``tuple.__getitem__`` 100
+    ns). The getters' own names start with a space, so no column name can meet one.
     """
     getters = namedtuple("getters", [f"c{i}" for i in range(len(names))])  # type: ignore[misc]
     body: dict[str, Any] = {f" {i}": getters.__dict__[f"c{i}"] for i in range(len(names))}

@@ -29,7 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="pgdbpool", description="An in-process PostgreSQL connection pool for psycopg2.")
+    parser = argparse.ArgumentParser(
+        prog="pgdbpool", description="An in-process PostgreSQL connection pool for psycopg2."
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     demo = commands.add_parser("demo", help="start a PostgreSQL and an example shop (extra: demo)")
     demo.add_argument("--port", type=_port, default=None, help="of the shop; 0 for any free one (8080)")

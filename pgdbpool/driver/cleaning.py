@@ -9,20 +9,25 @@ from pgdbpool.driver.session import Session
 
 __all__ = ["clean"]
 
-# DISCARD ALL without DISCARD PLANS: the plans of SQL functions and foreign keys hold nothing of a request, and making them
-# again is what function-heavy applications pay for. RESET ROLE after SET SESSION AUTHORIZATION brings back a role that came
-# with the start-up packet. (PostgreSQL manual, DISCARD and SET ROLE.)
+# DISCARD ALL without DISCARD PLANS: the plans of SQL functions and foreign keys hold nothing of a request, and making
+# them again is what function-heavy applications pay for. RESET ROLE after SET SESSION AUTHORIZATION brings back a role
+# that came with the start-up packet. (PostgreSQL manual, DISCARD and SET ROLE.)
 _RESET = (
     "CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ROLE; RESET ALL; DEALLOCATE ALL; UNLISTEN *; "
     "SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES"
 )
-_QUIET = (extensions.TRANSACTION_STATUS_IDLE, extensions.TRANSACTION_STATUS_INTRANS, extensions.TRANSACTION_STATUS_INERROR)
+_QUIET = (
+    extensions.TRANSACTION_STATUS_IDLE,
+    extensions.TRANSACTION_STATUS_INTRANS,
+    extensions.TRANSACTION_STATUS_INERROR,
+)
 
 
 def clean(session: Session, limit: float, *, reset: bool = True) -> bool:
     """Bring the session back to its baseline within ``limit`` seconds; false when it cannot be, and must be closed.
 
-    ``reset=False`` (``reset: "never"``, or a transaction pooler) only ends the transaction and restores psycopg2's side.
+    ``reset=False`` (``reset: "never"``, or a transaction pooler) only ends the transaction and restores psycopg2's
+    side.
     """
     if session.lost or session.raw.get_transaction_status() not in _QUIET or not session.server_side.restorable:
         return False

@@ -1,8 +1,9 @@
 """psycopg2's connection and cursor, refusing to work for anyone but their present borrower.
 
-This is what ``connection()`` and ``getconn()`` yield. The object outlives a checkout (it *is* the connection), so an old
-reference cannot be told from the new one by identity: the borrowing thread is what tells them apart. A connection that was
-handed out this way therefore belongs to the thread that took it. The pool itself calls the base class's methods.
+This is what ``connection()`` and ``getconn()`` yield. The object outlives a checkout (it *is* the connection), so an
+old reference cannot be told from the new one by identity: the borrowing thread is what tells them apart. A connection
+that was handed out this way therefore belongs to the thread that took it. The pool itself calls the base class's
+methods.
 """
 
 from __future__ import annotations
@@ -33,13 +34,13 @@ class PooledConnection(extensions.connection):
         self._limit = 0.0
         super().__init__(*args, **kwargs)
 
-    def cursor(self, name: Any = None, cursor_factory: Any = None, **kwargs: Any) -> Any:
+    def cursor(self, name: Any = None, cursor_factory: Any = None, **kwargs: Any) -> Any:  # type: ignore[override]
         """As psycopg2's; the cursor is guarded too, also one of a ``cursor_factory`` that is a class."""
         _check(self)
-        factory = cursor_factory or self.cursor_factory or extensions.cursor
+        chosen: Any = self.cursor_factory if cursor_factory is None else cursor_factory
         if name is not None:
             kwargs["name"] = name
-        return super().cursor(cursor_factory=_guarded_class(factory), **kwargs)
+        return super().cursor(cursor_factory=_guarded_class(chosen or extensions.cursor), **kwargs)
 
     def cancel(self) -> None:
         """As psycopg2's, from any thread while borrowed. It holds the GIL until the postmaster answers."""
@@ -113,7 +114,7 @@ class _CursorGuard:
 
     def __init__(self, connection: PooledConnection, *args: Any, **kwargs: Any) -> None:
         self._turn = connection._turn
-        super().__init__(connection, *args, **kwargs)
+        super().__init__(connection, *args, **kwargs)  # type: ignore[call-arg]
 
 
 def _guard_cursor_method(name: str) -> Callable[..., Any]:
@@ -140,4 +141,6 @@ def _guarded_class(factory: Any) -> Any:
     """``factory`` with the guard in front; as it is where it is no class of cursors (best effort)."""
     if not (isinstance(factory, type) and issubclass(factory, extensions.cursor)):
         return factory
-    return type(factory.__name__, (_CursorGuard, factory), {"__doc__": factory.__doc__, "__module__": factory.__module__})
+    return type(
+        factory.__name__, (_CursorGuard, factory), {"__doc__": factory.__doc__, "__module__": factory.__module__}
+    )

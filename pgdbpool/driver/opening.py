@@ -83,12 +83,13 @@ def open_session(
     group: GroupOptions,
     quirks: set[str],
     born: Callable[[Session], None] = lambda session: None,
+    died: Callable[[Session], None] = Session.let_go,
 ) -> Session:
     """Connect, let ``on_connect`` do its part, and note the baseline.
 
     Blocks for up to ``connect_timeout`` per address, and for what ``on_connect`` does, whose statements are cut at
-    ``query_timeout``; ``born`` is told of the session before that, so that the Watch can do it. ``quirks`` collects settings
-    that this server is known to refuse. Raises what libpq, the ``pass`` callable or ``on_connect`` raise.
+    ``query_timeout``; ``born`` is told of the session before that, so that the Watch can do it, and ``died`` if it fails. ``quirks`` collects
+    settings that this server is known to refuse. Raises what libpq, the ``pass`` callable or ``on_connect`` raise.
     """
     raw = _connected(endpoint, group, quirks)
     extensions.connection.autocommit.__set__(raw, True)  # type: ignore[attr-defined]
@@ -101,6 +102,7 @@ def open_session(
         session.client_side = client_side(raw)
     except BaseException:
         session.close()
+        died(session)
         raise
     return session
 
@@ -147,17 +149,17 @@ def client_side(raw: Any) -> ClientSide:
     )
 
 
-# One message after on_connect: what it left, as statements that bring it back after a reset; a NULL where it left something
-# that no statement can bring back (temporary tables, advisory locks, cursors).
+# One message after on_connect: what it left, as statements that bring it back after a reset; a NULL where it left
+# something that no statement can bring back (temporary tables, advisory locks, cursors).
 _BASELINE = """
-SELECT pg_catalog.format('SELECT pg_catalog.set_config(%L, %L, false)', name, setting)
+SELECT pg_catalog.format('SELECT pg_catalog.set_config(%%L, %%L, false)', name, setting)
   FROM pg_catalog.pg_settings WHERE source = 'session'
-UNION ALL SELECT pg_catalog.format('SET SESSION AUTHORIZATION %I', session_user)
+UNION ALL SELECT pg_catalog.format('SET SESSION AUTHORIZATION %%I', session_user)
   WHERE session_user <> %(user)s
-UNION ALL SELECT pg_catalog.format('SET ROLE %I', pg_catalog.current_setting('role'))
+UNION ALL SELECT pg_catalog.format('SET ROLE %%I', pg_catalog.current_setting('role'))
   WHERE pg_catalog.current_setting('role') <> 'none'
 UNION ALL SELECT statement FROM pg_catalog.pg_prepared_statements WHERE from_sql
-UNION ALL SELECT pg_catalog.format('LISTEN %I', channel) FROM pg_catalog.pg_listening_channels() AS channel
+UNION ALL SELECT pg_catalog.format('LISTEN %%I', channel) FROM pg_catalog.pg_listening_channels() AS channel
 UNION ALL SELECT NULL FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND pid = pg_catalog.pg_backend_pid()
 UNION ALL SELECT NULL FROM pg_catalog.pg_cursors WHERE is_holdable
 UNION ALL SELECT NULL FROM pg_catalog.pg_class WHERE relnamespace = pg_catalog.pg_my_temp_schema()

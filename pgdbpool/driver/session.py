@@ -44,8 +44,8 @@ class Session:
     """A psycopg2 connection, a duplicate of its socket, its baseline and its deadline.
 
     The socket is duplicated because a descriptor's number is reused once psycopg2 closes its own: the poll object and
-    ``shutdown`` need one that only the pool closes. ``shutdown`` on it is the only thing that frees a thread from a server
-    that does not answer: ``cancel()`` holds the GIL meanwhile, ``close()`` from another thread blocks.
+    ``shutdown`` need one that only the pool closes. ``shutdown`` on it is the only thing that frees a thread from a
+    server that does not answer: ``cancel()`` holds the GIL meanwhile, ``close()`` from another thread blocks.
 
     ``deadline`` is the monotonic time at which the statement under way must have ended, 0.0 when there is none.
     ``cut`` says why the pool itself shut the socket down, if it did.
@@ -120,8 +120,8 @@ class Session:
     def hung_up(self) -> bool:
         """Whether the server has hung up, asked when the socket is readable: a NOTIFY is no hang-up.
 
-        psycopg2 reads what is there (also under TLS, where the bytes mean nothing to us) and raises at the end of the stream.
-        A FATAL that arrives before the end shows up as a notice.
+        psycopg2 reads what is there (also under TLS, where the bytes mean nothing to us) and raises at the end of the
+        stream. A FATAL that arrives before the end shows up as a notice.
         """
         notices = len(self.raw.notices)
         try:

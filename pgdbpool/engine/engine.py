@@ -100,7 +100,6 @@ class Engine:
         first = next(iter(self.options.groups.values()))
         return replace(first, application_name="pgdbpool:monitor", settings={}, on_connect=None, query_timeout=0)
 
-
     def ready(self) -> bool:
         """Whether every group has its minimum to each server, and at least one connection."""
         for group in self.groups.values():

@@ -28,7 +28,9 @@ class Hooks:
     prove: Callable[[Slot, float], bool]  # is it alive? by SQL, within so many seconds, in the caller's thread
     clean: Callable[[Slot], None]  # reset it, then call restore() or discard()
     close: Callable[[Slot], None]  # it is out of the books: close it
-    explain: Callable[[Group, BaseException | None, float], PoolError]  # the error for a wait that ended (None: by time)
+    explain: Callable[
+        [Group, BaseException | None, float], PoolError
+    ]  # the error for a wait that ended (None: by time)
 
 
 @dataclass
@@ -50,7 +52,9 @@ class Group:
 
     make_lock: Callable[[], Any] = threading.Lock
 
-    def __init__(self, name: str, shelves: list[Shelf], hooks: Hooks, *, ping_after: float, max_waiting: int = 0) -> None:
+    def __init__(
+        self, name: str, shelves: list[Shelf], hooks: Hooks, *, ping_after: float, max_waiting: int = 0
+    ) -> None:
         self.name = name
         self.hooks = hooks
         self._ping_after = ping_after
@@ -60,7 +64,8 @@ class Group:
 
     def _restart(self) -> None:
         # Guards the shelves, every slot's state, the line, the tally and `closed`. Held for a few list operations only.
-        # Forbidden under it: I/O, logging, user code, hooks, any other lock. Waking a waiter is allowed: it never blocks.
+        # Forbidden under it: I/O, logging, user code, hooks, any other lock. Waking a waiter is allowed: it never
+        # blocks.
         self._lock = self.make_lock()
         self._idle = self.shelves[0].idle
         self._line: deque[Waiter] = deque()

@@ -11,7 +11,9 @@ __all__ = ["Grip"]
 
 
 class Grip:
-    """``with grip:`` around every use. The lock is only ever tried, never waited for: whoever finds it taken gets the error,
+    """``with grip:`` around every use.
+
+    The lock is only ever tried, never waited for: whoever finds it taken gets the error,
     and his statement never reaches the server. Guards nothing but the order of uses; user code and I/O run under it.
     """
 
@@ -22,7 +24,11 @@ class Grip:
 
     def __enter__(self) -> None:
         if not self._lock.acquire(blocking=False):
-            raise PoolError("two threads use one borrowed connection at once: each needs its own, or has to wait for the other")
+            raise PoolError(
+                "two threads use one borrowed connection at once: each needs its own, or has to wait for the other"
+            )
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._lock.release()

@@ -16,8 +16,8 @@ from pgdbpool.driver.opening import open_session, statement_limit
 from pgdbpool.driver.session import Session
 from pgdbpool.engine import forking
 from pgdbpool.engine.endpoint import Endpoint
-from pgdbpool.engine.guard import Grip
 from pgdbpool.engine.group import Group
+from pgdbpool.engine.guard import Grip
 from pgdbpool.engine.worker import Worker
 from pgdbpool.waiting import Shelf, Slot, lifetime
 
@@ -37,13 +37,15 @@ class Stock:
     options: GroupOptions
 
 
-def open_slot(endpoint: Endpoint, stock: Stock, born: Callable[[Session], None]) -> Slot:
+def open_slot(endpoint: Endpoint, stock: Stock, *told: Callable[[Session], None]) -> Slot:
     """Connect, and enter the connection into the books as a slot in CLEANING; raises what connecting raises."""
     options = stock.options
     with forking.connecting():
-        session = open_session(endpoint.options, options, endpoint.quirks, born)
+        session = open_session(endpoint.options, options, endpoint.quirks, *told)
     now = monotonic()
-    limit = lifetime(options.max_lifetime, endpoint.connects, stock.shelf.capacity) if options.max_lifetime else _FOREVER
+    limit = (
+        lifetime(options.max_lifetime, endpoint.connects, stock.shelf.capacity) if options.max_lifetime else _FOREVER
+    )
     poll = session.poll if options.validate != "never" else bool  # bool(0) is false: never looked at
     slot = Slot(stock.shelf, session, poll, now, now + limit)
     slot.grip = Grip()
@@ -58,12 +60,13 @@ def clean_slot(slot: Slot, options: GroupOptions, endpoint: Endpoint) -> bool:
 class Opener:
     """Opens one connection at a time to its server, for the groups in turn, while one is wanted.
 
-    One at a time: a server that comes back meets a queue, not a stampede; and what is still wanted is asked again before
-    each attempt, because connections that were given back meanwhile may have served everybody.
+    One at a time: a server that comes back meets a queue, not a stampede; and what is still wanted is asked again
+    before each attempt, because connections that were given back meanwhile may have served everybody.
     """
 
-    def __init__(self, endpoint: Endpoint, stocks: list[Stock]) -> None:
+    def __init__(self, endpoint: Endpoint, stocks: list[Stock], closed: deque[Session]) -> None:
         self.endpoint = endpoint
+        self._closed = closed
         self.stocks = stocks
         self.nascent: Session | None = None
         self.worker = Worker(f"pgdbpool-open-{endpoint.label}", self._round)
@@ -81,7 +84,7 @@ class Opener:
 
     def _open(self, stock: Stock) -> None:
         try:
-            slot = open_slot(self.endpoint, stock, self._born)
+            slot = open_slot(self.endpoint, stock, self._born, self._closed.append)
         except Exception as error:
             failure = understand(error)
             self.endpoint.refused(error, failure)

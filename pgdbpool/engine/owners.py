@@ -28,7 +28,7 @@ class Owner:
 
 
 class _LastWill:
-    """Dies with its thread's locals. (Thread idents are reused at once, so asking whether one is alive proves nothing.)"""
+    """Dies with its thread's locals: idents are reused at once, so asking whether one is alive proves nothing."""
 
     __slots__ = ("_owner",)
 

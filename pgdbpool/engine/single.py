@@ -37,7 +37,9 @@ class NoLock:
     def __enter__(self) -> None:
         pass
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         pass
 
 
@@ -89,7 +91,7 @@ class Single(Engine):
             stock.group.give_up(shelf, shelf.hopeless, shelf.hopeless_until)
             return
         try:
-            slot = open_slot(endpoint, stock, lambda session: None)
+            slot = open_slot(endpoint, stock)
         except Exception as error:
             failure = understand(error)
             endpoint.refused(error, failure)

@@ -36,9 +36,10 @@ class Threaded(Engine):
 
     def __init__(self, options: PoolOptions) -> None:
         super().__init__(options)
-        self.openers = [Opener(endpoint, self._stocks_at(endpoint)) for endpoint in self.endpoints]
-        self._watch = Watch(self.stocks, self.openers, self.orphans)
+        self._watch = Watch(self.stocks, self.orphans)
         closed = self._watch.closed_sessions
+        self.openers = [Opener(endpoint, self._stocks_at(endpoint), closed) for endpoint in self.endpoints]
+        self._watch.openers = self.openers
         self.cleaners = [Cleaner(endpoint, closed) for endpoint in self.endpoints]
         self._watch.monitors = [Monitor(endpoint, self.probing_options(), closed) for endpoint in self.endpoints]
         self._watcher = Worker("pgdbpool-watch", self._watch.tick)
@@ -111,8 +112,10 @@ class Threaded(Engine):
         for group in self.groups.values():
             for slot in group.close():
                 group.discard(slot)
-        for worker in [each.worker for each in (*self.openers, *self._watch.monitors)]:
-            worker.stop()
+        for opener in self.openers:
+            opener.worker.stop()
+        for monitor in self._watch.monitors:
+            monitor.stop()
         self._wait_for_borrowed(monotonic() + timeout)
         self._watcher.stop(_MOMENT)
         self._shut_the_rest()
@@ -146,13 +149,17 @@ class Threaded(Engine):
         self._lock = threading.Lock()
         self._started = False
         theirs = [session for group in self.groups.values() for session in group.after_fork_in_child()]
-        theirs += [part.after_fork_in_child() for part in (*self.openers, *self._watch.monitors)]
-        self._inherited = [session for session in theirs if session is not None]  # kept: no destructor may run on them
-        for session in self._inherited:
+        theirs += filter(None, [opener.after_fork_in_child() for opener in self.openers])
+        theirs += filter(None, [monitor.after_fork_in_child() for monitor in self._watch.monitors])
+        self._inherited = theirs  # kept: no destructor may run on them
+        for session in theirs:
             take_back(session.raw)
             session.abandon()
-        for part in (*self.endpoints, *self.cleaners, self._watch):
-            part.after_fork_in_child()
+        for endpoint in self.endpoints:
+            endpoint.after_fork_in_child()
+        for cleaner in self.cleaners:
+            cleaner.after_fork_in_child()
+        self._watch.after_fork_in_child()
         self._watcher.after_fork()
         self.loans.after_fork_in_child()
         present_owner().transactions.clear()

@@ -26,9 +26,9 @@ _CALM = 1.0  # between two looks when nothing is borrowed
 class Watch:
     """What is done at every tick. It owns the closing of duplicate sockets, so it never shuts down a stranger's."""
 
-    def __init__(self, stocks: list[Stock], openers: list[Opener], orphans: deque[tuple[Slot, int]]) -> None:
+    def __init__(self, stocks: list[Stock], orphans: deque[tuple[Slot, int]]) -> None:
         self.stocks = stocks
-        self.openers = openers
+        self.openers: list[Opener] = []
         self.monitors: list[Monitor] = []
         self.orphans = orphans  # appended to by __del__ of a handler that was never left
         self.guests: list[Session] = []  # sessions in no group whose deadline counts too
@@ -39,7 +39,7 @@ class Watch:
         now = monotonic()
         self.let_go()
         self._take_back_orphans()
-        busy = any([self._is_silent(monitor, now) for monitor in self.monitors])
+        busy = sum(self._is_silent(monitor, now) for monitor in self.monitors) > 0  # every one is looked at
         for session in list(self.guests):
             busy = True
             cut_if_late(session, now)
@@ -74,7 +74,7 @@ class Watch:
         cut_if_late(slot.resource, now)
         turn, owner = slot.turn, slot.owner
         if owner is None:
-            return slot.resource.deadline > 0
+            return bool(slot.resource.deadline)
         if not owner.alive:
             self._report(slot, "taken back from a thread that ended without giving it back", logging.WARNING)
             self.take_back(stock, slot, turn)
@@ -91,7 +91,9 @@ class Watch:
         for slot, turn in drained(self.orphans):
             for stock in self.stocks:
                 if stock.shelf is slot.shelf and slot.owner is not None and slot.turn == turn:
-                    self._report(slot, "taken back from a handler that was dropped without leaving its block", logging.WARNING)
+                    self._report(
+                        slot, "taken back from a handler that was dropped without leaving its block", logging.WARNING
+                    )
                     self.take_back(stock, slot, turn)
 
     def _report(self, slot: Slot, what: str, level: int) -> None:

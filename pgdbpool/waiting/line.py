@@ -14,8 +14,8 @@ class Waiter:
     """A place in the line, settled exactly once: by a slot, or by an error, or by its own withdrawal.
 
     ``slot``, ``error`` and membership in the line are guarded by the group's lock; the primitive only wakes the thread.
-    Whoever finds the waiter in the line may settle it and must take it out: one that gave up is no longer there, so a slot
-    can never be handed to a ghost.
+    Whoever finds the waiter in the line may settle it and must take it out: one that gave up is no longer there, so a
+    slot can never be handed to a ghost.
     """
 
     __slots__ = ("_wake", "error", "owner", "since", "slot")

@@ -20,9 +20,9 @@ class Slot:
 
     ``resource`` is the connection (an integer in the tests of this room). ``poll(0)`` is false while its socket is
     quiet. A slot with an ``owner`` is borrowed; without one it is what ``rest`` says. ``since`` is when that began;
-    ``turn`` counts the checkouts, so that a stale reference can be told from the present one, and ``held`` adds up their
-    seconds. ``place`` is the code that took it, as (code object, instruction), or None; ``warned`` is the turn that a long
-    hold was last reported for; ``grip`` guards it against two threads while borrowed.
+    ``turn`` counts the checkouts, so that a stale reference can be told from the present one, and ``held`` adds up
+    their seconds. ``place`` is the code that took it, as (code object, instruction), or None; ``warned`` is the turn
+    that a long hold was last reported for; ``grip`` guards it against two threads while borrowed.
     """
 
     __slots__ = (
@@ -73,7 +73,19 @@ class Shelf:
     again before ``hopeless_until``.
     """
 
-    __slots__ = ("capacity", "generation", "hopeless", "hopeless_until", "idle", "members", "minimum", "opening", "past_held", "past_turns", "source")
+    __slots__ = (
+        "capacity",
+        "generation",
+        "hopeless",
+        "hopeless_until",
+        "idle",
+        "members",
+        "minimum",
+        "opening",
+        "past_held",
+        "past_turns",
+        "source",
+    )
 
     def __init__(self, source: Any, capacity: int, minimum: int) -> None:
         self.source = source
