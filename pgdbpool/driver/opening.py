@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -88,8 +89,9 @@ def open_session(
     """Connect, let ``on_connect`` do its part, and note the baseline.
 
     Blocks for up to ``connect_timeout`` per address, and for what ``on_connect`` does, whose statements are cut at
-    ``query_timeout``; ``born`` is told of the session before that, so that the Watch can do it, and ``died`` if it fails. ``quirks`` collects
-    settings that this server is known to refuse. Raises what libpq, the ``pass`` callable or ``on_connect`` raise.
+    ``query_timeout``. ``born`` is told of the session before that, so that the Watch can do it, and ``died`` if it
+    fails then. ``quirks`` collects settings that this server is known to refuse. Raises what libpq, the ``pass``
+    callable or ``on_connect`` raise.
     """
     raw = _connected(endpoint, group, quirks)
     extensions.connection.autocommit.__set__(raw, True)  # type: ignore[attr-defined]
@@ -118,8 +120,9 @@ def _connected(endpoint: EndpointOptions, group: GroupOptions, quirks: set[str])
         if _CHECK_INTERVAL in str(error) and _CHECK_INTERVAL not in quirks:
             quirks.add(_CHECK_INTERVAL)
             return _connected(endpoint, group, quirks)
-        if password and password in str(error):
-            raise psycopg2.OperationalError(str(error).replace(password, "***")) from None
+        shown = re.sub(rf"(?<!\w){re.escape(password or ' ')}(?!\w)", "***", str(error))
+        if password and shown != str(error):  # libpq does not do that today; nothing promises that it never will
+            raise psycopg2.OperationalError(shown) from None
         raise
 
 

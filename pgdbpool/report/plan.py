@@ -54,11 +54,11 @@ def _silence(options: PoolOptions, endpoint: EndpointOptions) -> Iterator[str]:
     if options.type == "non-threaded":
         yield f"{endpoint.label}: a silent server goes unnoticed for up to {tcp:g} s (TCP's own limits; nobody watches)"
     else:
-        yield f"{endpoint.label}: a silent server goes unnoticed for up to 5 s (three probes), a silent network {tcp:g} s at most"
+        yield f"{endpoint.label}: a silent server is noticed within 5 s (three probes), a silent network within {tcp:g} s"
 
 
 def _group(group: GroupOptions) -> Iterator[str]:
-    yield f"{group.connection_count} connections to each server at most, {group.min_connections} kept open; target {group.target}"
+    yield f"at most {group.connection_count} connections to each server, {group.min_connections} kept open; target {group.target}"
     line = f", at most {group.max_waiting} waiting" if group.max_waiting else ""
     yield f"a request waits up to {group.timeout:g} s for a connection, first come, first served{line}"
     for name, value in (("max_idle", group.max_idle), ("max_lifetime", group.max_lifetime)):

@@ -1,0 +1,109 @@
+"""A group of integers: what opens, proves, cleans and closes them is a list of what was asked, and obeys the test."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+from pgdbpool.engine.group import Group, Hooks
+from pgdbpool.engine.owners import Owner
+from pgdbpool.errors import DBOfflineError, PoolError, PoolTimeout
+from pgdbpool.waiting import Shelf, Slot
+from tests.servers import eventually
+
+LONG = 30.0  # a wait that the test ends by something else than time
+
+
+class Numbers:
+    """A group whose connections are 1, 2, 3, …; ``suspicious`` ones have something to read, ``dead`` ones fail a proof."""
+
+    def __init__(self, capacity: int = 2, minimum: int = 0, *, ping_after: float = 30.0, max_waiting: int = 0) -> None:
+        self.shelf = Shelf("server", capacity, minimum)
+        self.asked_to_grow: list[Shelf] = []
+        self.proven: list[tuple[int, float]] = []
+        self.soiled: list[Slot] = []
+        self.closed: list[int] = []
+        self.suspicious: set[int] = set()
+        self.dead: set[int] = set()
+        self.proof: Callable[[Slot], bool] = lambda slot: slot.resource not in self.dead
+        hooks = Hooks(
+            grow=self.asked_to_grow.append,
+            prove=self._prove,
+            clean=self.soiled.append,
+            close=lambda slot: self.closed.append(slot.resource),
+            explain=explained,
+        )
+        self.group = Group("numbers", [self.shelf], hooks, ping_after=ping_after, max_waiting=max_waiting)
+
+    def _prove(self, slot: Slot, limit: float) -> bool:
+        self.proven.append((slot.resource, limit))
+        return self.proof(slot)
+
+    def stock(self, *numbers: int, lives: float = 1000.0) -> list[Slot]:
+        """Put open, idle connections on the shelf, as the keeper does."""
+        return [self.put(number, lives) for number in numbers]
+
+    def put(self, number: int, lives: float = 1000.0) -> Slot:
+        now = monotonic()
+        slot = Slot(self.shelf, number, lambda _: number in self.suspicious, now, now + lives)
+        self.shelf.opening += 1
+        self.group.add(slot)
+        return slot
+
+    def take(self, timeout: float = 0.0, owner: Owner | None = None) -> Slot:
+        return self.group.checkout(owner or Owner(), timeout)
+
+    def idle(self) -> list[int]:
+        return [slot.resource for slot in self.shelf.idle]
+
+    def members(self) -> list[int]:
+        return [slot.resource for slot in self.group.members()]
+
+    def intact(self) -> bool:
+        """Nothing is lost: nobody waits, nothing is on its way, and every connection is free."""
+        return not self.group.waiting() and not self.shelf.opening and sorted(self.idle()) == sorted(self.members())
+
+
+def explained(group: Group, reason: BaseException | None, waited: float) -> PoolError:
+    """The reason itself where it is the pool's, else what the sentences would say."""
+    if isinstance(reason, PoolError):
+        return reason
+    return PoolTimeout(f"{waited:.2f}") if reason is None else DBOfflineError(str(reason))
+
+
+class Client:
+    """A thread that checks out once; ``got`` is the slot, ``error`` what it raised instead."""
+
+    def __init__(self, numbers: Numbers, timeout: float = LONG, *, owner: Owner | None = None) -> None:
+        self.owner = owner or Owner()
+        self.got: Any = None
+        self.error: BaseException | None = None
+        self._numbers = numbers
+        self._timeout = timeout
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self.got = self._numbers.group.checkout(self.owner, self._timeout)
+        except BaseException as error:
+            self.error = error
+
+    @classmethod
+    def in_line(cls, numbers: Numbers, timeout: float = LONG, *, owner: Owner | None = None) -> Client:
+        """One that waits by the time this returns, behind all who waited before."""
+        before = numbers.group.waiting()
+        client = cls(numbers, timeout, owner=owner)
+        assert eventually(lambda: numbers.group.waiting() == before + 1)
+        return client
+
+    def done(self) -> Client:
+        self._thread.join(10)
+        assert not self._thread.is_alive()
+        return self
+
+    @property
+    def waits(self) -> bool:
+        return self._thread.is_alive()
