@@ -48,7 +48,7 @@ def measure(server: Server, rounds: int | None) -> Row:
             "queue": stack.enter_context(peers.sqlalchemy_pool(server.dsn, _CONNECTIONS)),
         }
         # timeit switches the collector off, which nobody does whose pool it is
-        timers = {name: timeit.Timer(text, "gc.enable()", globals=names) for name, text in _TEXTS.items()}
+        timers = {name: timeit.Timer(text, "import gc; gc.enable()", globals=names) for name, text in _TEXTS.items()}
         results = in_turns({name: _microseconds(timer) for name, timer in timers.items()}, rounds or ROUNDS)
     return _row(results)
 

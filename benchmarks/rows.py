@@ -44,7 +44,7 @@ def measure(server: Server, rounds: int | None) -> Row:
             "DictCursor": DictCursor,
             "NamedTupleCursor": NamedTupleCursor,
         }
-        timers = {name: timeit.Timer(text, "gc.enable()", globals=names) for name, text in _TEXTS.items()}
+        timers = {name: timeit.Timer(text, "import gc; gc.enable()", globals=names) for name, text in _TEXTS.items()}
         contestants = {name: lambda timer=timer: timer.timeit(_QUERIES) / _QUERIES * 1e6 for name, timer in timers.items()}
         return _row(in_turns(contestants, rounds or ROUNDS))
 

@@ -22,16 +22,17 @@ from pgdbpool.waiting import Slot
 __all__ = ["Borrowed", "getconn", "putconn"]
 
 _base = extensions.connection
+_set_autocommit = _base.autocommit.__set__  # type: ignore[attr-defined]
 
 
 def _take(desk: Desk, owner: Owner, autocommit: bool, read_only: bool, timeout: float | None) -> Slot:
     slot = desk.group.checkout(owner, desk.timeout if timeout is None else timeout)
-    slot.place = place_of_caller()
-    session = slot.resource
+    session: Session = slot.resource
     try:
+        slot.place = place_of_caller()
         lend(session.raw, session, desk.limit)
         if not autocommit:
-            _base.autocommit.__set__(session.raw, False)  # type: ignore[attr-defined]
+            _set_autocommit(session.raw, False)
         if read_only:
             session.raw.readonly = True
     except BaseException:
@@ -43,11 +44,10 @@ def _take(desk: Desk, owner: Owner, autocommit: bool, read_only: bool, timeout: 
 def _give_back(desk: Desk, slot: Slot, owner: Owner, *, soiled: bool = False) -> None:
     raw = slot.resource.raw
     slot.place = None
-    used = was_used(raw)
-    take_back(raw)
-    if not used and not soiled and not raw.autocommit:
-        _base.autocommit.__set__(raw, True)  # type: ignore[attr-defined]
-    desk.give_back(slot, owner, used or soiled)
+    soiled = take_back(raw) or soiled
+    if not (soiled or raw.autocommit or raw.closed):
+        _set_autocommit(raw, True)
+    desk.give_back(slot, owner, soiled)
 
 
 def _commit(session: Session, limit: float) -> None:

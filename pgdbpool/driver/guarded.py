@@ -61,8 +61,10 @@ def lend(raw: PooledConnection, session: Session, limit: float) -> None:
     raw._tenant = get_ident()
 
 
-def take_back(raw: PooledConnection) -> None:
+def take_back(raw: PooledConnection) -> bool:
+    """Nobody may use it any more; true if something was called on it."""
     raw._tenant = None
+    return raw._used
 
 
 def was_used(raw: PooledConnection) -> bool:

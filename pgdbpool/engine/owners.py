@@ -11,7 +11,9 @@ from pgdbpool.waiting import Waiter
 
 __all__ = ["Owner", "describe", "place_of_caller", "present_owner", "where_now"]
 
-_OURS = (__name__.partition(".")[0], "contextlib")
+_PACKAGE = __name__.partition(".")[0]
+# Not the whole package: the demo's shop is a user like any other.
+_ROOMS = tuple(f"{_PACKAGE}.{room}" for room in ("access.", "facade", "engine.", "driver.", "waiting.", "pool"))
 
 
 class Owner:
@@ -59,9 +61,13 @@ def place_of_caller() -> tuple[CodeType, int] | None:
 
 
 def _outside(frame: FrameType | None) -> tuple[CodeType, int] | None:
-    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _OURS:
+    while frame is not None and _is_ours(frame.f_globals.get("__name__", "")):
         frame = frame.f_back
     return None if frame is None else (frame.f_code, frame.f_lasti)
+
+
+def _is_ours(module: str) -> bool:
+    return module.startswith(_ROOMS) or module == _PACKAGE or module == "threading"
 
 
 def describe(place: tuple[CodeType, int] | None) -> str:
