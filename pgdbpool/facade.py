@@ -189,8 +189,8 @@ class Pool:
         self._engine.close_in_background(5)
 
     def closeall(self) -> None:
-        """``close()`` by psycopg2's name."""
-        self.close()
+        """``close(0)`` by psycopg2's name: it does not wait for what is borrowed."""
+        self.close(0)
 
     def __enter__(self) -> Pool:
         return self

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from pgdbpool.access.results import Result
-from pgdbpool.access.statements import judged, limit_of, lost, plain, refuse_session, rejected, text_of
+from pgdbpool.access.statements import limit_of, lost, plain, prepared, refuse_session, rejected
 from pgdbpool.config import EndpointOptions, GroupOptions
 from pgdbpool.driver.opening import statement_limit
 from pgdbpool.driver.session import Session
 from pgdbpool.engine.group import Group
 from pgdbpool.engine.owners import Owner
 from pgdbpool.errors import DBQueryError
+from pgdbpool.text import Verdict
 from pgdbpool.waiting import Slot
 
 __all__ = ["Desk"]
@@ -67,18 +68,19 @@ class Desk:
         ``read_only=True`` is the caller's promise that it only reads: it may then be run again, once, where the
         connection was lost. (Not where the limit ran out: that one is for the whole answer.)
         """
-        verdict = judged(sql) if type(sql) is str else None
-        if verdict is not None:
+        verdict: Verdict | None = None
+        if type(sql) is str:
+            sql, verdict = prepared(sql, None)
             refuse_session(verdict)
         patience = self.timeout if timeout is None else timeout
+        again = bool(read_only)
         while True:
             slot = self.group.checkout(owner, patience)
             session = slot.resource
             soiled, prefix, limit = True, "", self.limit
             try:
                 if verdict is None:
-                    sql = text_of(sql, session)
-                    verdict = judged(sql)
+                    sql, verdict = prepared(sql, session)
                     refuse_session(verdict)
                 if query_timeout is not None and query_timeout != self.query_timeout:
                     limit, prefix = limit_of(query_timeout), self._set_timeout(session, query_timeout, verdict.joinable)
@@ -89,10 +91,10 @@ class Desk:
             except Exception as error:
                 if not session.lost:
                     raise rejected(error, prefix) from error
-                if read_only and not session.cut:
-                    read_only = False
+                if again and not session.cut:
+                    again = False
                     continue
-                wrote = read_only is None and not (verdict and verdict.reads)
+                wrote = not (read_only or (read_only is None and verdict is not None and verdict.reads))
                 raise lost(session, error, wrote=wrote, doing="an autocommit statement") from error
             finally:
                 self.give_back(slot, owner, soiled)

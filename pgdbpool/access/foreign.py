@@ -12,7 +12,7 @@ from psycopg2 import extensions
 
 from pgdbpool.access.desk import Desk
 from pgdbpool.access.statements import aborted, lost
-from pgdbpool.driver.guarded import lend, take_back, was_used
+from pgdbpool.driver.guarded import first_error, lend, take_back, was_used
 from pgdbpool.driver.session import Session
 from pgdbpool.engine.loans import Loan, Loans
 from pgdbpool.engine.owners import Owner, place_of_caller, present_owner
@@ -55,7 +55,7 @@ def _commit(session: Session, limit: float) -> None:
     if raw.get_transaction_status() == extensions.TRANSACTION_STATUS_INERROR:
         with session.within(limit):
             _base.rollback(raw)
-        raise aborted(None)
+        raise aborted(first_error(raw))
     try:
         with session.within(limit):
             _base.commit(raw)

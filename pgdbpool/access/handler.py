@@ -8,10 +8,13 @@ from typing import Any
 
 import psycopg2
 
+from pgdbpool.access.block import Block
 from pgdbpool.access.current import default_pool
 from pgdbpool.access.desk import Desk
-from pgdbpool.access.lease import Block, Lease, begin
+from pgdbpool.access.dialogue import begin
+from pgdbpool.access.lease import Lease
 from pgdbpool.engine.owners import present_owner
+from pgdbpool.errors import PoolError
 
 __all__ = ["Handler", "Transaction"]
 
@@ -62,37 +65,45 @@ class Handler(Lease):
 class Transaction:
     """``with`` block in one transaction, whatever the group's autocommit; inside another one of this thread a savepoint."""
 
-    __slots__ = ("_block", "_desk", "_lease", "_options", "_owner")
+    __slots__ = ("_block", "_desk", "_lease", "_opening", "_options", "_owner")
 
     def __init__(self, desk: Desk, isolation: str | None, options: tuple[bool, float | None, int | None]) -> None:
         self._desk = desk
         self._options = options
-        self._block: Block | str = begin(isolation, options[0])
+        self._opening = begin(isolation, options[0])
+        self._block: Block | None = None
 
     def __enter__(self) -> Lease:
+        if self._block is not None:
+            raise PoolError("this transaction is in use already: its block was entered twice")
         self._owner = present_owner()
         joined = self._owner.transactions.get(self._desk)
-        self._lease: Lease | None = None
-        if joined is None:
-            joined = self._lease = Lease(self._desk, True, *self._options)
-            joined._take()
-        self._block = Block(joined, self._block if isinstance(self._block, str) else None)
+        if joined is not None:
+            self._lease: Lease | None = None
+            return self._begin(joined)
+        self._lease = Lease(self._desk, True, *self._options)
+        self._lease._take()
         try:
-            self._block.__enter__()
+            self._begin(self._lease)
         except BaseException:
-            if self._lease is not None:
-                self._lease._give_back()
+            self._lease._give_back()
             raise
-        if self._lease is not None:
-            self._owner.transactions[self._desk] = joined
-        return joined
+        self._owner.transactions[self._desk] = self._lease
+        return self._lease
+
+    def _begin(self, lease: Lease) -> Lease:
+        block = Block(lease, self._opening)
+        block.__enter__()
+        self._block = block
+        return lease
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert isinstance(self._block, Block)
+        block, self._block = self._block, None
         try:
-            self._block.__exit__(kind, error, trace)
+            if block is not None:
+                block.__exit__(kind, error, trace)
         finally:
             if self._lease is not None:
                 self._owner.transactions.pop(self._desk, None)

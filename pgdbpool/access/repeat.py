@@ -7,6 +7,8 @@ from collections.abc import Callable
 from time import sleep
 from typing import Any
 
+import psycopg2
+
 from pgdbpool.access.desk import Desk
 from pgdbpool.access.handler import Transaction
 from pgdbpool.engine.owners import present_owner
@@ -29,7 +31,7 @@ def run(
         try:
             with make() as db:
                 return fn(db, *args, **kwargs)
-        except (DBQueryError, DBConnectionError) as error:
+        except (DBQueryError, psycopg2.Error) as error:
             if attempt == retries or not _left_nothing(error):
                 raise
         sleep(random.uniform(0.5, 1.0) * min(0.01 * 2**attempt, 0.5))  # two that collided must not meet again in step
@@ -37,6 +39,8 @@ def run(
 
 
 def _left_nothing(error: BaseException) -> bool:
-    if isinstance(error, DBQueryError):
-        return error.pgcode in _AGAIN
-    return not isinstance(error, DBOfflineError)  # that one has waited its time already
+    if isinstance(error, PoolError):
+        return isinstance(error, DBConnectionError) and not isinstance(
+            error, DBOfflineError
+        )  # that one has waited already
+    return getattr(error, "pgcode", None) in _AGAIN

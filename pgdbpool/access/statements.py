@@ -6,7 +6,6 @@ import datetime
 import decimal
 import re
 import uuid
-from collections.abc import Mapping
 from typing import Any
 
 import psycopg2
@@ -16,7 +15,7 @@ from pgdbpool.driver.session import Session
 from pgdbpool.errors import DBConnectionError, DBQueryError, InDoubt, PoolError
 from pgdbpool.text import Verdict, look
 
-__all__ = ["aborted", "judged", "limit_of", "lost", "plain", "refuse_session", "rejected", "text_of"]
+__all__ = ["aborted", "limit_of", "lost", "plain", "prepared", "refuse_session", "rejected"]
 
 # The server's statement_timeout goes first; the pool's own limit is for a server that does not answer at all. Together
 # with the Watch's tick it stays below the one second that is promised on top of query_timeout.
@@ -51,26 +50,28 @@ def plain(params: Any) -> bool:
     """Whether no parameter can carry SQL of its own, as ``AsIs`` or a user's adapter may."""
     if not params:
         return True
-    values = params.values() if isinstance(params, Mapping) else params
+    if type(params) not in (tuple, list, dict):
+        return False
+    values = params.values() if type(params) is dict else params
     return all(type(value) in _PLAIN or (type(value) in (list, tuple) and plain(value)) for value in values)
 
 
-def text_of(sql: Any, session: Session) -> str:
-    """The text of a str, bytes or ``psycopg2.sql.Composable``."""
-    if isinstance(sql, str):
-        return sql
-    if isinstance(sql, bytes):
-        return sql.decode()
-    if hasattr(sql, "as_string"):
-        return str(sql.as_string(session.raw))
-    raise TypeError(f"sql must be str, bytes or psycopg2.sql.Composable, not {type(sql).__name__}")
+def prepared(sql: Any, session: Session | None) -> tuple[str, Verdict]:
+    """The text of a str, bytes or ``psycopg2.sql.Composable``, and what is known of it.
 
-
-def judged(text: str) -> Verdict:
+    Raises ``DBQueryError``. Without a ``session`` a Composable cannot be written out: TypeError.
+    """
     try:
-        return look(text)
-    except ValueError as error:
+        if isinstance(sql, bytes):
+            sql = sql.decode()
+        elif session is not None and hasattr(sql, "as_string"):
+            sql = sql.as_string(session.raw)
+        if not isinstance(sql, str):
+            raise TypeError(f"sql must be str, bytes or psycopg2.sql.Composable, not {type(sql).__name__}")
+        verdict = look(sql)
+    except Exception as error:
         raise DBQueryError.like(error) from error
+    return sql, verdict
 
 
 def refuse_session(verdict: Verdict) -> None:

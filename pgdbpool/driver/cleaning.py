@@ -33,12 +33,14 @@ def clean(session: Session, limit: float, *, reset: bool = True) -> bool:
         return False
     try:
         _end_transaction(session, limit)
-        if reset and session.pooled_by is None:
-            session.execute(_RESET + session.server_side.restore, None, limit)
         with session.within(limit):
             _restore_client_side(session)
+        if reset and session.pooled_by is None:
+            session.execute(_RESET + session.server_side.restore, None, limit)
     except psycopg2.Error:
         return False
+    session.raw.notices = []
+    session.raw.notifies = []
     return not session.lost
 
 
@@ -54,7 +56,7 @@ def _restore_client_side(session: Session) -> None:
     raw, was = session.raw, session.client_side
     assert was is not None, "bug: a session without a baseline was lent"
     base = extensions.connection
-    if raw.autocommit:  # psycopg2 keeps these on the server while in autocommit, where RESET ALL has undone them
+    if raw.autocommit:  # where psycopg2 keeps these on the server, and sends a SET for each that changes
         base.autocommit.__set__(raw, False)  # type: ignore[attr-defined]
     base.isolation_level.__set__(raw, was.isolation_level)  # type: ignore[attr-defined]
     base.readonly.__set__(raw, was.readonly)  # type: ignore[attr-defined]
@@ -63,8 +65,6 @@ def _restore_client_side(session: Session) -> None:
     if raw.encoding != was.encoding:
         base.set_client_encoding(raw, was.encoding)
     raw.cursor_factory = was.cursor_factory
-    raw.notices = []
-    raw.notifies = []
     for theirs, ours in ((raw.string_types, was.string_types), (raw.binary_types, was.binary_types)):
         theirs.clear()
         theirs.update(ours)

@@ -13,18 +13,19 @@ from functools import lru_cache, wraps
 from threading import get_ident
 from typing import Any
 
+import psycopg2
 from psycopg2 import extensions
 
 from pgdbpool.driver.session import Session
 from pgdbpool.errors import PoolError
 
-__all__ = ["PooledConnection", "lend", "take_back", "was_used"]
+__all__ = ["PooledConnection", "first_error", "lend", "listen_to", "take_back", "was_used"]
 
 
 class PooledConnection(extensions.connection):
     """A ``psycopg2.extensions.connection`` of the pool; use after release or by another thread raises ``PoolError``."""
 
-    __slots__ = ("_limit", "_session", "_tenant", "_turn", "_used")
+    __slots__ = ("_first_error", "_heard", "_limit", "_managed", "_session", "_tenant", "_turn", "_used")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._session: Session | None = None
@@ -32,6 +33,9 @@ class PooledConnection(extensions.connection):
         self._turn = 0
         self._used = False
         self._limit = 0.0
+        self._managed = False
+        self._heard: list[bytes] | None = None
+        self._first_error: BaseException | None = None
         super().__init__(*args, **kwargs)
 
     def cursor(self, name: Any = None, cursor_factory: Any = None, **kwargs: Any) -> Any:  # type: ignore[override]
@@ -41,6 +45,11 @@ class PooledConnection(extensions.connection):
         if name is not None:
             kwargs["name"] = name
         return super().cursor(cursor_factory=_guarded_class(chosen or extensions.cursor), **kwargs)
+
+    @property
+    def is_lent(self) -> bool:
+        """Whether somebody may use it now."""
+        return self._tenant is not None
 
     def cancel(self) -> None:
         """As psycopg2's, from any thread while borrowed. It holds the GIL until the postmaster answers."""
@@ -52,8 +61,13 @@ class PooledConnection(extensions.connection):
 _RELEASED = "this connection was given back to the pool; take one by pgdbpool.connection() or getconn()"
 
 
-def lend(raw: PooledConnection, session: Session, limit: float) -> None:
-    """From now on the calling thread may use it; each call may take ``limit`` seconds (0: any time)."""
+def lend(raw: PooledConnection, session: Session, limit: float, *, managed: bool = False) -> None:
+    """From now on the calling thread may use it; each call may take ``limit`` seconds (0: any time).
+
+    ``managed``: its transactions are a handler's, so psycopg2's own way of ending them must not pass for it.
+    """
+    raw._managed = managed
+    raw._first_error = None
     raw._session = session
     raw._limit = limit
     raw._turn += 1
@@ -64,11 +78,22 @@ def lend(raw: PooledConnection, session: Session, limit: float) -> None:
 def take_back(raw: PooledConnection) -> bool:
     """Nobody may use it any more; true if something was called on it."""
     raw._tenant = None
+    raw._first_error = None
     return raw._used
 
 
 def was_used(raw: PooledConnection) -> bool:
     return raw._used
+
+
+def first_error(raw: PooledConnection) -> BaseException | None:
+    """What made the transaction fail that is open on it, if a guarded cursor saw it."""
+    return raw._first_error
+
+
+def listen_to(raw: PooledConnection, heard: list[bytes] | None) -> None:
+    """Note the texts that guarded cursors send from now on."""
+    raw._heard = heard
 
 
 def _check(raw: PooledConnection) -> Session:
@@ -81,12 +106,22 @@ def _check(raw: PooledConnection) -> Session:
     return raw._session
 
 
+_ENDS = {"commit": "commit()", "rollback": "rollback()", "__enter__": "transaction()"}
+_LOCAL = frozenset({"fetchone", "fetchmany", "fetchall", "__next__"})
+
+
 def _guard_method(name: str) -> Callable[..., Any]:
     base = getattr(extensions.connection, name)
 
     @wraps(base)
     def method(self: PooledConnection, *args: Any, **kwargs: Any) -> Any:
-        with _check(self).within(self._limit):
+        session = _check(self)
+        if self._managed and name in _ENDS:
+            raise PoolError(
+                f"{name}() of a handler's connection: its transactions are the handler's, use db.{_ENDS[name]}"
+            )
+        with session.within(self._limit):
+            self._first_error = None
             return base(self, *args, **kwargs)
 
     return method
@@ -125,8 +160,17 @@ def _guard_cursor_method(name: str) -> Callable[..., Any]:
         session = _check(raw)
         if self._turn != raw._turn:
             raise PoolError("this cursor belongs to an earlier checkout of its connection")
-        with session.within(raw._limit):
+        if name in _LOCAL and self.name is None:  # the rows are here already
             return getattr(super(_CursorGuard, self), name)(*args, **kwargs)
+        try:
+            with session.within(raw._limit):
+                return getattr(super(_CursorGuard, self), name)(*args, **kwargs)
+        except psycopg2.Error as error:
+            raw._first_error = raw._first_error or error
+            raise
+        finally:
+            if raw._heard is not None and self.query:
+                raw._heard.append(self.query)
 
     method.__name__ = name
     return method

@@ -12,7 +12,7 @@ import psycopg2
 from psycopg2 import extensions
 
 from pgdbpool.config import EndpointOptions, GroupOptions
-from pgdbpool.driver.guarded import PooledConnection, lend, take_back
+from pgdbpool.driver.guarded import PooledConnection, lend, listen_to, take_back
 from pgdbpool.driver.session import ClientSide, ServerSide, Session
 
 __all__ = ["keywords", "open_session", "statement_limit"]
@@ -128,7 +128,9 @@ def _connected(endpoint: EndpointOptions, group: GroupOptions, quirks: set[str])
 
 def _let_user_prepare(session: Session, on_connect: Callable[[Any], Any], limit: float) -> None:
     raw = session.raw
+    heard: list[bytes] = []
     lend(raw, session, limit)
+    listen_to(raw, heard)
     try:
         on_connect(raw)
         if session.in_transaction:
@@ -136,8 +138,9 @@ def _let_user_prepare(session: Session, on_connect: Callable[[Any], Any], limit:
                 extensions.connection.commit(raw)
     finally:
         take_back(raw)
+        listen_to(raw, None)
     extensions.connection.autocommit.__set__(raw, True)  # type: ignore[attr-defined]
-    session.server_side = server_side(session, limit)
+    session.server_side = server_side(session, limit, heard)
 
 
 def client_side(raw: Any) -> ClientSide:
@@ -157,6 +160,9 @@ def client_side(raw: Any) -> ClientSide:
 _BASELINE = """
 SELECT pg_catalog.format('SELECT pg_catalog.set_config(%%L, %%L, false)', name, setting)
   FROM pg_catalog.pg_settings WHERE source = 'session'
+UNION ALL SELECT pg_catalog.format('SELECT pg_catalog.set_config(%%L, %%L, false)', name,
+                                   pg_catalog.current_setting(name, true))
+  FROM pg_catalog.unnest(%(names)s::text[]) AS name WHERE pg_catalog.current_setting(name, true) IS NOT NULL
 UNION ALL SELECT pg_catalog.format('SET SESSION AUTHORIZATION %%I', session_user)
   WHERE session_user <> %(user)s
 UNION ALL SELECT pg_catalog.format('SET ROLE %%I', pg_catalog.current_setting('role'))
@@ -169,9 +175,14 @@ UNION ALL SELECT NULL FROM pg_catalog.pg_class WHERE relnamespace = pg_catalog.p
 """
 
 
-def server_side(session: Session, limit: float) -> ServerSide:
+# A user's own settings (app.tenant) are in no catalog: their names are taken from what on_connect said.
+_OWN_SETTING = re.compile(rb"(?i)\bset\s+(?:session\s+)?(\w+(?:\.\w+)+)|\bset_config\s*\(\s*'(\w+(?:\.\w+)+)'")
+
+
+def server_side(session: Session, limit: float, heard: list[bytes]) -> ServerSide:
     user = session.raw.get_dsn_parameters().get("user", "")
-    rows = session.execute(_BASELINE, {"user": user}, limit).fetchall()
+    names = sorted({(a or b).decode() for text in heard for a, b in _OWN_SETTING.findall(text)})
+    rows = session.execute(_BASELINE, {"user": user, "names": names}, limit).fetchall()
     if any(statement is None for (statement,) in rows):
         return ServerSide(restorable=False)
     return ServerSide("".join(f";\n{statement.rstrip().rstrip(';')}" for (statement,) in rows))

@@ -58,7 +58,8 @@ def _silence(options: PoolOptions, endpoint: EndpointOptions) -> Iterator[str]:
 
 
 def _group(group: GroupOptions) -> Iterator[str]:
-    yield f"at most {group.connection_count} connections to each server, {group.min_connections} kept open; target {group.target}"
+    count, minimum = group.connection_count, group.min_connections
+    yield f"at most {count} connections to each server, {minimum} kept open; target {group.target}"
     line = f", at most {group.max_waiting} waiting" if group.max_waiting else ""
     yield f"a request waits up to {group.timeout:g} s for a connection, first come, first served{line}"
     for name, value in (("max_idle", group.max_idle), ("max_lifetime", group.max_lifetime)):

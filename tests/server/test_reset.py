@@ -86,7 +86,7 @@ def by_stream_left_early(pool: Any) -> Any:
 
 def by_executemany(pool: Any) -> Any:
     with pool.handler() as db:
-        db.executemany("SELECT web.soil() WHERE %s = 1", [(1,), (2,)])
+        db.executemany("SELECT web.soil() WHERE %s = 1", [(1,)])
         return db.query("SELECT pg_backend_pid()").scalar()
 
 

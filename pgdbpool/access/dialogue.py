@@ -1,0 +1,238 @@
+"""What is said over one borrowed session: statements, and the transaction they are in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg2
+from psycopg2 import extensions
+
+from pgdbpool.access.desk import Desk
+from pgdbpool.access.statements import aborted, limit_of, lost, plain, rejected
+from pgdbpool.driver.session import Session
+from pgdbpool.errors import DBConnectionError, DBQueryError, PoolError
+from pgdbpool.text import Verdict
+
+__all__ = ["FAILED", "IDLE", "Dialogue", "begin"]
+
+IDLE = extensions.TRANSACTION_STATUS_IDLE
+FAILED = extensions.TRANSACTION_STATUS_INERROR
+
+_BETWEEN = "\n;\n"  # on lines of their own: a statement may end in a comment
+_LEVELS = ("read uncommitted", "read committed", "repeatable read", "serializable")
+
+
+def begin(isolation: str | None = None, read_only: bool = False) -> str:
+    """The BEGIN for a transaction; ``isolation`` in PostgreSQL's words, any case, ``_`` for a space."""
+    level = None if isolation is None else str(isolation).lower().replace("_", " ")
+    if level is not None and level not in _LEVELS:
+        raise ValueError(f"isolation is {isolation!r}; it must be one of: {', '.join(_LEVELS)}")
+    return "BEGIN" + (f" ISOLATION LEVEL {level.upper()}" if level else "") + (" READ ONLY" if read_only else "")
+
+
+class Dialogue:
+    """One session's conversation while it is borrowed. Not for two threads at once: the lease sees to that.
+
+    The transaction's state is the server's own word, which libpq keeps. Only one thing must be remembered beside it: a first
+    statement that could not even be parsed takes the BEGIN in front of it along, so the server is idle although the
+    transaction has failed (``begin_lost``).
+
+    ``opening`` is the BEGIN that the next statement takes along where a transaction is due, ``first_error`` what made the
+    present one fail, ``soiled`` whether the session must be reset. ``epoch`` counts ended transactions and undone
+    savepoints: cursors of an earlier one are gone.
+    """
+
+    __slots__ = (
+        "_read_only_due",
+        "_varied",
+        "_wrote",
+        "begin_lost",
+        "desk",
+        "epoch",
+        "first_error",
+        "opening",
+        "query_timeout",
+        "session",
+        "soiled",
+    )
+
+    def __init__(self, desk: Desk, session: Session, query_timeout: int, read_only: bool) -> None:
+        self.desk = desk
+        self.session = session
+        self.query_timeout = query_timeout
+        self.opening = begin(None, read_only)
+        self.first_error: BaseException | None = None
+        self.begin_lost = False
+        self.soiled = False
+        self.epoch = 0
+        self._read_only_due = read_only
+        self._varied = query_timeout != desk.query_timeout
+        self._wrote = False
+
+    @property
+    def status(self) -> int:
+        return int(self.session.raw.get_transaction_status())
+
+    @property
+    def failed(self) -> bool:
+        return self.begin_lost or self.status == FAILED
+
+    # -- statements -------------------------------------------------------------------------------------------------
+
+    def say(
+        self,
+        text: str,
+        verdict: Verdict,
+        params: Any,
+        query_timeout: int | None,
+        transactional: bool,
+        front: str = "",
+    ) -> Any:
+        """Send a user's statement, with what has to travel in front of it; returns the cursor.
+
+        ``transactional``: it belongs into a transaction, which it opens if there is none. ``front``: whole lines.
+        """
+        limit = self.query_timeout if query_timeout is None else query_timeout
+        self.soiled = self.soiled or not verdict.clean or not plain(params)
+        self.note_write(verdict)
+        prefix = self.prefix(verdict, limit, transactional) + front
+        in_transaction = self.status != IDLE or "BEGIN" in prefix
+        in_doubt = not verdict.reads and (verdict.controls_transaction or not in_transaction)
+        cursor = self.send(prefix + text, params, prefix=prefix, in_doubt=in_doubt, limit=limit)
+        if verdict.controls_transaction:
+            self._after_control(cursor.statusmessage)
+        return cursor
+
+    def prefix(self, verdict: Verdict, limit: int, transactional: bool) -> str:
+        """BEGIN, where it is due, and the server's side of a limit of its own; whole lines."""
+        self._refuse_if_failed(verdict)
+        if not verdict.keyword:
+            return ""  # nothing, or no SQL: the answer must be its own
+        idle = self.status == IDLE
+        parts = [self.opening] if idle and transactional and not verdict.controls_transaction else []
+        if idle and not parts:
+            self.ensure_read_only()
+        self._varied = self._varied or limit != self.desk.query_timeout
+        if self._varied and self.session.pooled_by is None and not self.failed and not verdict.controls_transaction:
+            local = parts or not idle
+            self.soiled = self.soiled or not local
+            setting = f"SET {'LOCAL ' if local else ''}statement_timeout = {limit:d}"
+            if local or verdict.joinable:
+                parts.append(setting)
+            else:
+                self.send(setting)
+        return "; ".join(parts) + ";\n" if parts else ""
+
+    def send(
+        self, text: str, params: Any = None, *, prefix: str = "", in_doubt: bool = False, limit: int | None = None
+    ) -> Any:
+        """Send one message; returns the cursor, or raises what its failure means."""
+        session = self.session
+        due = "BEGIN" in prefix
+        if session.lost:
+            raise DBConnectionError("the connection was lost before this statement; nothing was sent")
+        try:
+            cursor = session.execute(text, params, limit_of(self.query_timeout if limit is None else limit))
+        except Exception as error:
+            if session.lost:
+                raise lost(session, error, wrote=in_doubt, doing="a statement") from error
+            failure = rejected(error, prefix)
+            if isinstance(error, psycopg2.Error) and error.pgcode is not None and (due or self.status != IDLE):
+                self.begin_lost = due and self.status == IDLE
+                self.first_error = self.first_error or failure
+            raise failure from error
+        if self.first_error is not None and self.status != FAILED:
+            self.first_error = None  # the user went back to a savepoint of his own
+        return cursor
+
+    def send_all(self, prefix: str, statements: list[str]) -> None:
+        """Send several statements in one message; positions in an error refer to the one that failed."""
+        try:
+            self.send(prefix + _BETWEEN.join(statements), prefix=prefix)
+        except DBQueryError as failure:
+            error = failure.__cause__
+            place = int(getattr(getattr(error, "diag", None), "statement_position", None) or 0)
+            before = prefix
+            for statement in statements:
+                if len(before) + len(statement) >= place:
+                    break
+                before += statement + _BETWEEN
+            raise (rejected(error, before) if place and isinstance(error, Exception) else failure) from error
+
+    def note_write(self, verdict: Verdict | None) -> None:
+        """Something was said that may write, as far as ``verdict`` knows."""
+        self._wrote = self._wrote or verdict is None or not verdict.reads
+
+    def open_transaction(self) -> None:
+        """Send the BEGIN that is due, for those who do not speak through this dialogue."""
+        if self.status == IDLE:
+            self.send(self.opening)
+
+    def ensure_read_only(self) -> None:
+        """In autocommit, READ ONLY is the session's default, set before the first statement."""
+        if not self._read_only_due:
+            return
+        if self.session.pooled_by is not None:
+            raise PoolError(
+                "behind a transaction pooler read_only needs a transaction: use transaction(read_only=True)"
+            )
+        self.send("SET default_transaction_read_only = on")
+        self.soiled = True
+        self._read_only_due = False
+
+    def _refuse_if_failed(self, verdict: Verdict) -> None:
+        """After a lost BEGIN the server would take the next statement as if nothing had happened."""
+        if not self.begin_lost:
+            return
+        if not verdict.controls_transaction:
+            raise aborted(self.first_error)
+        first, self.first_error, self.begin_lost = self.first_error, None, False
+        if verdict.keyword not in ("ROLLBACK", "ABORT"):
+            raise aborted(first)
+
+    def _after_control(self, answer: str) -> None:
+        """The user said BEGIN or COMMIT himself."""
+        self.epoch += 1
+        first, self.first_error = self.first_error, None
+        if answer == "ROLLBACK" and first is not None:
+            raise aborted(first)
+
+    # -- the transaction's end --------------------------------------------------------------------------------------
+
+    def end(self, *, commit: bool) -> None:
+        """COMMIT or ROLLBACK; a commit of what has failed rolls back and raises."""
+        failed, first, wrote = self.failed, self.first_error, self._wrote
+        self.first_error, self.begin_lost, self._wrote = None, False, False
+        self.epoch += 1
+        if self.session.lost:
+            raise DBConnectionError("the connection was lost before the end of the transaction; nothing of it was kept")
+        if commit and not failed:
+            if self.status != IDLE:
+                self._commit(wrote)
+            return
+        if self.status != IDLE:
+            self.send("ROLLBACK")
+        if commit:
+            raise aborted(first)
+
+    def _commit(self, wrote: bool) -> None:
+        session = self.session
+        if session.poll(0) and session.hung_up():  # a COMMIT that was never sent is in no doubt
+            raise DBConnectionError(
+                "the connection was lost before COMMIT was sent; nothing of the transaction was kept"
+            )
+        try:
+            answer = session.execute("COMMIT", None, limit_of(self.query_timeout)).statusmessage
+        except Exception as error:
+            if session.lost:
+                raise lost(session, error, wrote=wrote, doing="a COMMIT") from error
+            raise rejected(error) from error
+        if answer == "ROLLBACK":
+            raise aborted(None)
+
+    def undo_to(self, savepoint: str) -> BaseException | None:
+        """Go back to a savepoint and forget it; returns what had failed since."""
+        first, self.first_error = self.first_error, None
+        self.epoch += 1
+        self.send(f"ROLLBACK TO SAVEPOINT {savepoint}; RELEASE SAVEPOINT {savepoint}")
+        return first

@@ -1,0 +1,145 @@
+"""When to open, when to try again, when to let go."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+
+import pytest
+
+from pgdbpool.waiting import Backoff, Shelf, Slot, lifetime, retirable, wanted
+
+
+@pytest.fixture(autouse=True)
+def _same_dice() -> None:
+    random.seed(4711)
+
+
+def shelf(members: int = 0, *, opening: int = 0, capacity: int = 4, minimum: int = 0) -> Shelf:
+    made = Shelf("server", capacity, minimum)
+    made.members = [Slot(made, number, bool, 0.0, 1000.0) for number in range(members)]
+    made.opening = opening
+    return made
+
+
+@pytest.mark.parametrize(
+    ("members", "opening", "minimum", "waiting", "answer"),
+    [
+        (0, 0, 0, 0, False),  # nobody asks
+        (0, 0, 0, 1, True),
+        (0, 1, 0, 1, False),  # the one on its way will serve him
+        (0, 1, 0, 2, True),
+        (3, 0, 0, 1, True),
+        (4, 0, 0, 9, False),  # full
+        (3, 1, 0, 9, False),  # full with what is on its way
+        (5, 0, 0, 9, False),  # more than full, after a resize
+        (0, 0, 2, 0, True),  # the minimum
+        (1, 0, 2, 0, True),
+        (1, 1, 2, 0, False),
+        (2, 0, 2, 0, False),
+    ],
+)
+def test_one_more_is_wanted(members: int, opening: int, minimum: int, waiting: int, answer: bool) -> None:
+    """One more is wanted for a waiter whom none on its way will serve, or below the minimum; never beyond the capacity."""
+    assert wanted(shelf(members, opening=opening, minimum=minimum), waiting) is answer
+
+
+@pytest.mark.contract("3.group.max_idle.1")
+def test_lifetimes_spread() -> None:
+    """Connections opened together end one by one, evenly over the last fifth of their limit."""
+    ends = [lifetime(1000.0, nth, 10) for nth in range(10)]
+    assert all(800.0 <= end <= 1000.0 for end in ends)
+    assert all(1000.0 - 20.0 * (nth + 1) <= end <= 1000.0 - 20.0 * nth for nth, end in enumerate(ends))
+
+
+@pytest.mark.contract("3.group.max_idle.1")
+def test_lifetimes_differ_between_processes() -> None:
+    """The same connection of two processes does not end at the same time."""
+    assert len({lifetime(1000.0, 0, 10) for _ in range(20)}) > 10
+
+
+def test_no_lifetime_exceeds_its_limit() -> None:
+    """However many connections were opened before, a lifetime is within the last fifth of the limit."""
+    assert all(80.0 <= lifetime(100.0, nth, 3) <= 100.0 for nth in range(1000))
+
+
+def idle(made: Shelf, *numbers_and_times: tuple[int, float, float]) -> Shelf:
+    """Put members on the stack, each by its number, the time since when it is idle, and its end."""
+    for number, since, end in numbers_and_times:
+        slot = made.members[number]
+        slot.since, slot.expires_at = since, end
+        made.idle.append(slot)
+    return made
+
+
+def numbers(slots: Iterable[Slot]) -> list[int]:
+    return [slot.resource for slot in slots]
+
+
+def test_what_is_idle_too_long_retires_oldest_first() -> None:
+    """Of the idle ones beyond the minimum those go that were idle too long, the longest idle first."""
+    made = idle(shelf(4, minimum=1), (0, 0.0, 999.0), (1, 10.0, 999.0), (2, 50.0, 999.0), (3, 95.0, 999.0))
+    assert numbers(retirable(made, 100.0, 60.0)) == [0, 1]
+    assert numbers(retirable(made, 100.0, 50.0)) == [0, 1, 2]
+
+
+@pytest.mark.contract("3.group.min_connections.1")
+def test_the_minimum_is_kept() -> None:
+    """However long they were idle, as many stay as the minimum says, borrowed ones counted."""
+    rows = [(number, 0.0, 999.0) for number in range(4)]
+    assert numbers(retirable(idle(shelf(4, minimum=3), *rows), 100.0, 1.0)) == [0]
+    assert numbers(retirable(idle(shelf(4, minimum=4), *rows), 100.0, 1.0)) == []
+    assert numbers(retirable(idle(shelf(4, minimum=3), *rows[:2]), 100.0, 1.0)) == [0]
+
+
+@pytest.mark.contract("3.group.max_idle.1")
+def test_what_is_past_its_lifetime_retires_whatever_the_minimum() -> None:
+    """A connection past its lifetime goes though it is of the minimum (its successor is opened), and counts as gone."""
+    made = idle(shelf(3, minimum=2), (0, 99.0, 100.0), (1, 0.0, 999.0), (2, 0.0, 999.0))
+    assert numbers(retirable(made, 100.0, 60.0)) == [0]
+
+
+def test_no_limit_of_idleness() -> None:
+    """``max_idle`` 0 retires nobody for being idle."""
+    assert numbers(retirable(idle(shelf(2), (0, 0.0, 1e9), (1, 0.0, 1e9)), 1e6, 0.0)) == []
+
+
+def pauses(backoff: Backoff, count: int) -> list[float]:
+    found = []
+    for _ in range(count):
+        backoff.failed(50.0)
+        found.append(backoff.delay(50.0))
+    return found
+
+
+@pytest.mark.contract("4.lost.1")
+def test_pauses_double_up_to_the_cap() -> None:
+    """Each pause is twice the last one up to the cap, less a jitter of at most a fifth, and never more than the cap."""
+    for _ in range(50):
+        found = pauses(Backoff(0.1, 1.0), 8)
+        bounds = [0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 1.0, 1.0]
+        assert all(0.8 * most - 1e-9 <= pause <= most + 1e-9 for pause, most in zip(found, bounds, strict=True))
+
+
+@pytest.mark.contract("4.lost.1")
+def test_pauses_have_jitter() -> None:
+    """Two processes do not pause for the same time."""
+    assert len({pauses(Backoff(), 1)[0] for _ in range(20)}) > 10
+
+
+def test_a_pause_runs_out() -> None:
+    """The delay is what remains of the pause, and none when it is over."""
+    backoff = Backoff()
+    assert backoff.delay(50.0) == 0.0
+    backoff.failed(50.0, at_least=2.0)
+    assert [backoff.delay(now) for now in (50.0, 51.5, 52.0, 60.0)] == [2.0, 0.5, 0.0, 0.0]
+
+
+def test_success_forgets_the_failures() -> None:
+    """After a success the next failure pauses as shortly as the first."""
+    backoff = Backoff(0.1, 1.0)
+    pauses(backoff, 5)
+    assert backoff.failures == 5
+    backoff.succeeded()
+    assert (backoff.failures, backoff.delay(50.0)) == (0, 0.0)
+    assert pauses(backoff, 1)[0] <= 0.1 + 1e-9
