@@ -62,8 +62,8 @@ class Wire:
     """A TCP proxy in front of a server, which keeps what clients send after their start-up.
 
     ``sent`` holds (kind, text) of every message: ``Q`` is a simple query, that is one round trip. ``lose_answer(text)``:
-    the next message with that text reaches the server, and its answer never comes back. ``lose(text)``: it does not even
-    reach the server. Both cut that one connection.
+    the next message with that text (the next ``times``) reaches the server, and its answer never comes back. ``lose(text)``:
+    it does not even reach the server. Both cut that one connection.
     """
 
     def __init__(self, server: Server) -> None:
@@ -71,7 +71,7 @@ class Wire:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self.sent: list[tuple[str, str]] = []
-        self._lose: dict[str, bool] = {}  # text: whether the server still gets it
+        self._lose: list[tuple[str, bool]] = []  # text, and whether the server still gets it
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
         self._open = True
@@ -88,11 +88,11 @@ class Wire:
         assert {kind for kind, _ in sent} <= {"Q", "X", "p"}, sent
         return [text for kind, text in sent if kind == "Q" and "pg_is_in_recovery" not in text]
 
-    def lose_answer(self, text: str) -> None:
-        self._lose[text] = True
+    def lose_answer(self, text: str, times: int = 1) -> None:
+        self._lose += [(text, True)] * times
 
     def lose(self, text: str) -> None:
-        self._lose[text] = False
+        self._lose.append((text, False))
 
     def close(self) -> None:
         self._open = False
@@ -121,10 +121,10 @@ class Wire:
         data = self._received(client.ours)
         for kind, text in client.messages(data):
             self.sent.append((kind, text))
-            for part in [part for part in self._lose if part in text]:
+            if due := next((each for each in self._lose if each[0] in text), None):
+                self._lose.remove(due)
                 client.lost = True
-                if not self._lose.pop(part):
-                    data = b""
+                data = data if due[1] else b""
         self._pass(data, client, client.theirs)
 
     def _answer(self, client: _Client) -> None:

@@ -213,7 +213,7 @@ class Lease:
     def connection(self) -> Any:
         """The real psycopg2 connection, for this thread and this block; it is reset afterwards.
 
-        Transactions on it are this handler's: its own ``commit()`` and ``rollback()`` raise and say so.
+        Inside a transaction of this handler, psycopg2's own ``commit()`` and ``rollback()`` raise and say so.
         """
         with self.at_work() as dialogue:
             if self._transactional:
@@ -224,7 +224,7 @@ class Lease:
             dialogue.note_write(None)
             session = dialogue.session
             if not session.raw.is_lent:
-                lend(session.raw, session, limit_of(self._query_timeout), managed=True)
+                lend(session.raw, session, limit_of(self._query_timeout), managed=self._transactional)
             return session.raw
 
 

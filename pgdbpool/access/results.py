@@ -40,9 +40,9 @@ class Result:
         """The next row, or None after the last."""
         return next(iter(self), None)
 
-    def fetchmany(self, size: int = 1) -> list[Row]:
-        """The next ``size`` rows, fewer at the end."""
-        return list(islice(iter(self), size))
+    def fetchmany(self, size: int | None = None) -> list[Row]:
+        """The next ``size`` rows (1, as a cursor's ``arraysize``), fewer at the end."""
+        return list(islice(iter(self), 1 if size is None else size))
 
     def fetchall(self) -> list[Row]:
         """All rows that were not fetched yet."""
@@ -74,6 +74,13 @@ class Result:
 
     def __next__(self) -> Row:
         return next(iter(self))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: None if name == "_class" else getattr(self, name) for name in self.__slots__}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            setattr(self, name, value)
 
     def __repr__(self) -> str:
         return f"<Result {self.statusmessage} rowcount={self.rowcount}>"

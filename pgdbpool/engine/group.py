@@ -140,7 +140,7 @@ class Group:
         waiter = owner.waiter
         waiter.begin(owner, since)
         with self._lock:
-            refusal = self._refusal(owner)
+            refusal = self._refusal(owner, again)
             growing = () if refusal is not None else self._join(waiter, again)
         if refusal is not None:
             self._fail(refusal, since)
@@ -178,11 +178,11 @@ class Group:
                 return shelf.idle.pop()
         return None
 
-    def _refusal(self, owner: Owner) -> BaseException | None:
+    def _refusal(self, owner: Owner, again: bool = False) -> BaseException | None:
         """Under the lock: why this thread must not even join the line, or None."""
         if self.closed:
             return PoolClosed()
-        if 0 < self._max_waiting <= len(self._line) and not self._idle:
+        if 0 < self._max_waiting <= len(self._line) and not self._idle and not again:
             return TooManyRequests()
         for shelf in self.shelves:
             if not self._is_hopeless(shelf, owner):
@@ -216,7 +216,12 @@ class Group:
         """The checkout's slow side: this one must be looked at; if it is dead, go on until one is not."""
         while True:
             suspect = idle > self._ping_after or slot.generation != slot.shelf.generation
-            if self.hooks.prove(slot, min(_PING, max(0.1, deadline - monotonic())) if suspect else 0.0):
+            try:
+                alive = self.hooks.prove(slot, min(_PING, max(0.1, deadline - monotonic())) if suspect else 0.0)
+            except BaseException:  # an exception on its way takes no slot with it
+                self.broken(slot, owner, condemn=False)
+                raise
+            if alive:
                 with self._lock:
                     slot.generation = slot.shelf.generation
                 return slot
@@ -245,6 +250,11 @@ class Group:
                 return False
             shelf.opening += 1
             return True
+
+    def unreserve(self, shelf: Shelf) -> None:
+        """The reserved one may not be opened just now."""
+        with self._lock:
+            shelf.opening -= 1
 
     def give_up(self, shelf: Shelf, hopeless: BaseException | None = None, until: float = 0.0) -> None:
         """The reserved one could not be opened; if that is beyond hope ``until`` then, whoever waits is told at once."""

@@ -75,11 +75,13 @@ class Opener:
         stock = next((each for each in self.stocks if each.group.wants(each.shelf)), None)
         if stock is None:
             return None
+        if not stock.group.reserve(stock.shelf):
+            return 0.0
         if pause := self.endpoint.claim():
+            stock.group.unreserve(stock.shelf)
             return pause
-        if stock.group.reserve(stock.shelf):
-            self.stocks.append(self.stocks.pop(self.stocks.index(stock)))  # the next group's turn
-            self._open(stock)
+        self.stocks.append(self.stocks.pop(self.stocks.index(stock)))  # the next group's turn
+        self._open(stock)
         return 0.0
 
     def _open(self, stock: Stock) -> None:

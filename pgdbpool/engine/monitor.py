@@ -30,6 +30,7 @@ class Monitor:
         self._closed = closed
         self.session: Session | None = None
         self._asked_at = 0.0
+        self._stopped = False
         self.worker = Worker(f"pgdbpool-monitor-{endpoint.label}", self._round)
 
     def unanswered(self, now: float) -> float:
@@ -43,7 +44,11 @@ class Monitor:
             self.session.shut_down(why)
 
     def stop(self) -> None:
+        """No more probes; the one under way is cut."""
+        self._stopped = True
         self.worker.stop()
+        self.give_up("the pool was closed")
+        self.close()
 
     def after_fork_in_child(self) -> Session | None:
         """Forget the parent's session; returns it for /dev/null."""
@@ -64,6 +69,8 @@ class Monitor:
                 self.session = open_session(self.endpoint.options, self._options, self.endpoint.quirks)
         except Exception:
             return  # the Opener learns what is wrong, and says so
+        if self._stopped:
+            self.close()
 
     def _probe(self, session: Session) -> None:
         self._asked_at = monotonic()

@@ -67,7 +67,7 @@ def _outside(frame: FrameType | None) -> tuple[CodeType, int] | None:
 
 
 def _is_ours(module: str) -> bool:
-    return module.startswith(_ROOMS) or module == _PACKAGE or module == "threading"
+    return module.startswith(_ROOMS) or module == _PACKAGE or module in ("threading", "contextlib")
 
 
 def describe(place: tuple[CodeType, int] | None) -> str:

@@ -88,7 +88,7 @@ class Single(Engine):
         endpoint = shelf.source
         stock = next(each for each in self.stocks if each.shelf is shelf)
         if endpoint.claim():
-            stock.group.give_up(shelf, shelf.hopeless, shelf.hopeless_until)
+            stock.group.unreserve(shelf)
             return
         try:
             slot = open_slot(endpoint, stock)

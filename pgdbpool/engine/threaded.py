@@ -119,8 +119,6 @@ class Threaded(Engine):
         self._wait_for_borrowed(monotonic() + timeout)
         self._watcher.stop(_MOMENT)
         self._shut_the_rest()
-        for monitor in self._watch.monitors:
-            monitor.close()
         self._drain()
 
     def close_in_background(self, timeout: float) -> None:
@@ -137,6 +135,9 @@ class Threaded(Engine):
                 log.warning("group %r closed while a connection was borrowed %s", group.name, line)
             for slot in group.members():
                 slot.resource.shut_down("the pool was closed")
+        for opener in self.openers:
+            if (nascent := opener.nascent) is not None:
+                nascent.shut_down("the pool was closed")
 
     def _drain(self) -> None:
         """Close what the cleaners still have, here: at interpreter exit no thread may be left to do it."""

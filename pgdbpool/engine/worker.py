@@ -63,7 +63,7 @@ class Worker:
         while self._wait(pause):
             try:
                 pause = self._work()
-            except Exception:
+            except BaseException:  # SystemExit in a user's callable must not end what all others rely on
                 log.exception("%s failed; it goes on with the next task", self._name)
                 pause = None
 

@@ -60,8 +60,7 @@ def test_a_limit_of_its_own_costs_no_round_trip(make_pool: Any, wire: Wire) -> N
     pool.query("SELECT 1")
     wire.queries()
     assert pool.query("SELECT 2", query_timeout=1234).scalar() == 2
-    assert len(wire.queries()[:1]) == 1
-    assert [text for text in wire.queries() if "SELECT 2" in text] == []
+    assert "SELECT 2" in wire.queries()[0]
 
 
 @pytest.mark.contract("2.call.query.1")
@@ -341,13 +340,10 @@ def test_a_promised_read_is_run_again_once(make_pool: Any, wire: Wire) -> None:
     wire.lose_answer("SELECT 42")
     assert pool.query("SELECT 42", read_only=True).scalar() == 42
     assert wire.queries().count("SELECT 42") == 2
-    wire.lose_answer("SELECT 42")
-    wire.lose_answer("SELECT 4")
+    wire.lose_answer("SELECT 42", times=2)
     with pytest.raises(pgdbpool.DBConnectionError):
-        while True:  # both losses may meet the same message: then one more is lost
-            pool.query("SELECT 42", read_only=True)
-            wire.lose_answer("SELECT 42")
-            wire.lose_answer("SELECT 4")
+        pool.query("SELECT 42", read_only=True)
+    assert wire.queries().count("SELECT 42") == 2
 
 
 @pytest.mark.contract("4.a-write-that.2")

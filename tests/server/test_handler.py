@@ -1,0 +1,508 @@
+"""``Handler``: a block that holds one connection."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg2
+import psycopg2.errors
+import psycopg2.extras
+import pytest
+
+import pgdbpool
+from tests.servers import Server, eventually
+from tests.usage import Wire, fresh_table, kill, rows_of, wire_to
+
+TABLE = "of_handler"
+BOTH = pytest.mark.parametrize("autocommit", [True, False])
+
+
+@pytest.fixture(autouse=True)
+def table(server: Server) -> None:
+    fresh_table(server, TABLE)
+
+
+@pytest.fixture
+def wire(server: Server) -> Iterator[Wire]:
+    with wire_to(server) as wire:
+        yield wire
+
+
+def insert(db: Any, *numbers: int) -> None:
+    for number in numbers:
+        db.query(f"INSERT INTO {TABLE} (id) VALUES (%s)", (number,))
+
+
+def fail(db: Any, text: str = "SELECT 1/0") -> pgdbpool.DBQueryError:
+    """Send what the server rejects, and swallow its error."""
+    with pytest.raises(pgdbpool.DBQueryError) as caught:
+        db.query(text)
+    return caught.value
+
+
+# -- one connection ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.contract("2.call.handler.1")
+def test_one_connection_for_the_block(make_pool: Any) -> None:
+    """All of a handler works on one connection, which is back in the pool after the block."""
+    pool = make_pool(connection_count=2)
+    with pool.handler() as db:
+        pid = db.connection.info.backend_pid
+        assert {db.query("SELECT pg_backend_pid()").scalar() for _ in range(5)} == {pid}
+        with db.transaction():
+            assert next(db.stream("SELECT pg_backend_pid()"))[0] == pid
+        assert pool.stats()["groups"]["web"]["in_use"] == 1
+        assert pool.query("SELECT pg_backend_pid()").scalar() != pid
+    assert pool.stats()["groups"]["web"]["in_use"] == 0
+
+
+@pytest.mark.contract("2.call.handler.1")
+def test_an_exception_gives_the_connection_back(make_pool: Any) -> None:
+    """Whatever leaves the block, its connection comes back, and the exception passes as it is."""
+    pool, error = make_pool(connection_count=1), KeyError("mine")
+    for _ in range(3):
+        with pytest.raises(KeyError) as caught, pool.handler() as db:
+            db.query("SELECT 1")
+            raise error
+        assert caught.value is error
+    assert pool.query("SELECT 1").scalar() == 1
+
+
+@pytest.mark.contract("2.call.handler.1")
+def test_a_handler_of_the_default_pool(server: Server, make_pool: Any) -> None:
+    """``pgdbpool.Handler`` takes its connection from the default pool."""
+    pool = pgdbpool.init(server.config(), wait=5)
+    try:
+        with pgdbpool.Handler("web") as db:
+            assert db.query("SELECT 1").scalar() == 1
+            assert pool.stats()["groups"]["web"]["in_use"] == 1
+    finally:
+        pgdbpool.close()
+
+
+@pytest.mark.contract("2.call.handler.1")
+def test_session_statements_are_allowed(make_pool: Any) -> None:
+    """What only makes sense in a session works in a handler, and is not seen by the next user."""
+    pool = make_pool(connection_count=1)
+    with pool.handler() as db:
+        db.query("SET work_mem = '123kB'; CREATE TEMP TABLE mine (a int)")
+        db.query("PREPARE p AS SELECT 7")
+        assert db.query("EXECUTE p").scalar() == 7
+        assert db.query("SELECT count(*) FROM mine").scalar() == 0
+        assert db.query("SHOW work_mem").scalar() == "123kB"
+    with pool.handler() as db:
+        assert db.query("SHOW work_mem").scalar() != "123kB"
+        with pytest.raises(psycopg2.errors.UndefinedTable):
+            db.query("TABLE mine")
+
+
+@pytest.mark.contract("2.p2.2", "2.call.handler.1")
+@BOTH
+def test_the_handlers_query_timeout(make_pool: Any, autocommit: bool) -> None:
+    """``query_timeout`` of a handler, or of one of its statements, bounds the answer, with and without autocommit."""
+    pool = make_pool(autocommit=autocommit)
+    with pool.handler(query_timeout=100) as db:
+        with pytest.raises(psycopg2.errors.QueryCanceled):
+            db.query("SELECT pg_sleep(5)")
+        db.rollback()
+        assert db.query("SELECT pg_sleep(0.3), 1", query_timeout=2000).one()[1] == 1
+        assert db.query("SHOW statement_timeout").scalar() == "100ms"
+        db.commit()
+        if autocommit:
+            db.query(f"VACUUM {TABLE}")
+    assert pool.query("SHOW statement_timeout").scalar() == "5s"
+
+
+# -- autocommit on -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.contract("3.group.autocommit.1")
+def test_autocommit_is_the_default(make_pool: Any, server: Server) -> None:
+    """By default each statement of a handler is committed at once, and an exception undoes none of them."""
+    with pytest.raises(ValueError), make_pool().handler() as db:
+        insert(db, 1)
+        assert rows_of(server, TABLE) == [1]
+        db.rollback()
+        db.commit()
+        fail(db)
+        insert(db, 2)
+        raise ValueError
+    assert rows_of(server, TABLE) == [1, 2]
+
+
+@pytest.mark.contract("2.call.handler.1")
+def test_transactions_of_a_handler(make_pool: Any, server: Server) -> None:
+    """``db.transaction()`` commits at its end, undoes on an exception, and leaves the handler in autocommit."""
+    with make_pool().handler() as db:
+        with db.transaction() as inner:
+            insert(inner, 1)
+            assert rows_of(server, TABLE) == []
+        with pytest.raises(ValueError), db.transaction():
+            insert(db, 2)
+            with db.transaction():
+                insert(db, 3)
+            raise ValueError
+        insert(db, 4)
+        assert rows_of(server, TABLE) == [1, 4]
+
+
+@pytest.mark.contract("2.call.handler.1")
+def test_transactions_by_text(make_pool: Any, server: Server) -> None:
+    """A handler in autocommit takes BEGIN, COMMIT and ROLLBACK as text; what is open at the end is undone."""
+    pool = make_pool(connection_count=1)
+    with pool.handler() as db:
+        db.query("BEGIN")
+        insert(db, 1)
+        db.query("COMMIT")
+        db.query("BEGIN")
+        insert(db, 2)
+        fail(db)
+        db.query("ROLLBACK")
+        db.query("BEGIN")
+        insert(db, 3)
+    assert rows_of(server, TABLE) == [1]
+    insert(pool, 3)
+
+
+@pytest.mark.contract("4.commit-of-a.1")
+@pytest.mark.parametrize("text", ["COMMIT", "end", "COMMIT; SELECT 1", "COMMIT AND CHAIN"])
+def test_a_failed_transaction_is_not_committed_by_text(make_pool: Any, server: Server, text: str) -> None:
+    """COMMIT as text of a transaction that has failed raises, with the first error as its cause."""
+    with make_pool().handler() as db:
+        db.query("BEGIN")
+        insert(db, 1)
+        error = fail(db)
+        with pytest.raises(psycopg2.errors.InFailedSqlTransaction) as caught:
+            db.query(text)
+        assert caught.value.__cause__ is error
+        db.query("ROLLBACK")
+        insert(db, 2)
+    assert rows_of(server, TABLE) == [2]
+
+
+# -- autocommit off ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.contract("2.call.handler.2", "3.group.autocommit.1")
+def test_commit_on_a_clean_exit(make_pool: Any, server: Server) -> None:
+    """With autocommit off nothing is committed before the clean exit, and all of it then."""
+    with make_pool(autocommit=False).handler() as db:
+        insert(db, 1, 2)
+        assert rows_of(server, TABLE) == []
+    assert rows_of(server, TABLE) == [1, 2]
+
+
+@pytest.mark.contract("2.call.handler.2")
+def test_rollback_on_an_exception(make_pool: Any, server: Server) -> None:
+    """With autocommit off an exception undoes what was done since the last commit."""
+    with pytest.raises(ValueError), make_pool(autocommit=False).handler() as db:
+        insert(db, 1)
+        db.commit()
+        insert(db, 2)
+        raise ValueError
+    assert rows_of(server, TABLE) == [1]
+
+
+@pytest.mark.contract("2.call.handler.1")
+def test_explicit_commit_and_rollback(make_pool: Any, server: Server) -> None:
+    """``commit`` keeps and ``rollback`` undoes what was done since the last of them; neither needs anything to do."""
+    with make_pool(autocommit=False).handler() as db:
+        db.commit()
+        db.rollback()
+        insert(db, 1)
+        db.commit()
+        assert rows_of(server, TABLE) == [1]
+        insert(db, 2)
+        db.rollback()
+        insert(db, 3)
+    assert rows_of(server, TABLE) == [1, 3]
+
+
+@pytest.mark.contract("2.call.handler.1")
+@pytest.mark.parametrize("count", [1, 3])
+def test_round_trips(make_pool: Any, wire: Wire, count: int) -> None:
+    """n statements and their commit cost n + 1 round trips, with autocommit off; n with autocommit on."""
+    pool = make_pool(wire.config({"connection_count": 1, "autocommit": False}))
+    with pool.handler() as db:
+        insert(db, *range(count))
+    assert len(wire.queries()) == count + 1
+
+
+@pytest.mark.contract("4.commit-of-a.1", "2.call.handler.2")
+@pytest.mark.parametrize("first", ["SELECT 1/0", "selec"])
+@pytest.mark.parametrize("explicit", [True, False])
+def test_commit_of_a_failed_transaction(make_pool: Any, server: Server, first: str, explicit: bool) -> None:
+    """``commit()``, or the clean exit, raises after a swallowed error, with that as its cause; then all begins anew."""
+    errors = []
+    with pytest.raises(psycopg2.errors.InFailedSqlTransaction) as caught, make_pool(autocommit=False).handler() as db:
+        errors.append(fail(db, first))
+        with pytest.raises(psycopg2.errors.InFailedSqlTransaction):
+            insert(db, 1)
+        if explicit:
+            with pytest.raises(psycopg2.errors.InFailedSqlTransaction) as explicitly:
+                db.commit()
+            assert explicitly.value.__cause__ is errors[0]
+            insert(db, 2)
+            db.commit()
+            insert(db, 3)
+            errors.append(fail(db, first))
+    assert caught.value.__cause__ is errors[-1]
+    assert isinstance(caught.value, pgdbpool.DBQueryError)
+    assert rows_of(server, TABLE) == ([2] if explicit else [])
+
+
+@pytest.mark.contract("4.commit-of-a.1")
+@pytest.mark.parametrize("first", ["SELECT 1/0", "selec"])
+@pytest.mark.parametrize("before", [0, 1])
+@pytest.mark.parametrize("by_text", [True, False])
+def test_rollback_after_an_error(make_pool: Any, server: Server, first: str, before: int, by_text: bool) -> None:
+    """``rollback()`` and ROLLBACK as text end a failed transaction; what comes then is kept."""
+    with make_pool(autocommit=False).handler() as db:
+        insert(db, *range(before))
+        fail(db, first)
+        if by_text:
+            db.query("ROLLBACK")
+        else:
+            db.rollback()
+        insert(db, 5)
+    assert rows_of(server, TABLE) == [5]
+
+
+@pytest.mark.contract("4.commit-of-a.1")
+@pytest.mark.parametrize("first", ["SELECT 1/0", "selec"])
+def test_savepoints_by_text(make_pool: Any, server: Server, first: str) -> None:
+    """ROLLBACK TO SAVEPOINT as text recovers from an error, and the rest is committed."""
+    with make_pool(autocommit=False).handler() as db:
+        db.query("SAVEPOINT mine")
+        insert(db, 1)
+        fail(db, first)
+        db.query("ROLLBACK TO SAVEPOINT mine")
+        insert(db, 2)
+        db.commit()
+        assert rows_of(server, TABLE) == [2]
+
+
+@pytest.mark.contract("2.call.handler.1")
+def test_a_block_within_autocommit_off(make_pool: Any, server: Server) -> None:
+    """``db.transaction()`` after a first statement is a savepoint: only the handler commits."""
+    with make_pool(autocommit=False).handler() as db:
+        insert(db, 1)
+        with db.transaction():
+            insert(db, 2)
+        with pytest.raises(ValueError), db.transaction():
+            insert(db, 3)
+            raise ValueError
+        assert rows_of(server, TABLE) == []
+    assert rows_of(server, TABLE) == [1, 2]
+
+
+@pytest.mark.contract("4.commit-of-a.1", "2.call.handler.2")
+def test_a_deferred_constraint(make_pool: Any, server: Server) -> None:
+    """What only COMMIT finds is raised by ``commit()`` and by the clean exit, and nothing is kept."""
+    server.sql(f"ALTER TABLE web.{TABLE} ADD UNIQUE (note) DEFERRABLE INITIALLY DEFERRED")
+    twice = f"INSERT INTO {TABLE} VALUES (1, 'x'), (2, 'x')"
+    with pytest.raises(psycopg2.errors.UniqueViolation), make_pool(autocommit=False).handler() as db:
+        db.query(twice)
+        with pytest.raises(psycopg2.errors.UniqueViolation):
+            db.commit()
+        insert(db, 3)
+        db.commit()
+        db.query(twice)
+    assert rows_of(server, TABLE) == [3]
+
+
+# -- read_only ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.contract("2.call.handler.1")
+@BOTH
+def test_the_server_refuses_writes_when_read_only(make_pool: Any, server: Server, autocommit: bool) -> None:
+    """A read-only handler's writes are refused by the server (25006), whichever way they take, and only its own."""
+    pool = make_pool(connection_count=1, autocommit=autocommit)
+    text = f"INSERT INTO {TABLE} (id) VALUES (1)"
+
+    def in_block(db: Any) -> None:
+        with db.transaction():
+            db.query(text)
+
+    ways = [
+        lambda db: db.query(text),
+        lambda db: db.executemany(f"INSERT INTO {TABLE} (id) VALUES (%s)", [(1,)]),
+        lambda db: db.connection.cursor().execute(text),
+        lambda db: list(db.stream("SELECT nextval('of_handler_numbers')")),
+        in_block,
+    ]
+    server.sql("CREATE SEQUENCE IF NOT EXISTS web.of_handler_numbers; GRANT ALL ON web.of_handler_numbers TO web")
+    for way in ways:
+        with pytest.raises(psycopg2.errors.ReadOnlySqlTransaction) as caught, pool.handler(read_only=True) as db:
+            assert db.query("SELECT 1").scalar() == 1
+            way(db)
+        assert caught.value.pgcode == "25006"
+    assert rows_of(server, TABLE) == []
+    with pool.handler() as db:
+        insert(db, 1)
+    assert rows_of(server, TABLE) == [1]
+
+
+# -- the real connection -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.contract("2.call.handler.1")
+@BOTH
+def test_the_connection_is_in_the_handlers_transaction(make_pool: Any, server: Server, autocommit: bool) -> None:
+    """What ``db.connection`` does is committed or undone with what the handler does."""
+    pool = make_pool(autocommit=autocommit)
+    with pytest.raises(ValueError), pool.handler() as db, db.transaction():
+        db.connection.cursor().execute(f"INSERT INTO {TABLE} (id) VALUES (1)")
+        raise ValueError
+    with pool.handler() as db:
+        with db.connection.cursor(cursor_factory=psycopg2.extras.DictCursor) as cursor:
+            cursor.execute(f"INSERT INTO {TABLE} (id) VALUES (2) RETURNING id")
+            assert cursor.fetchone()["id"] == 2
+        assert rows_of(server, TABLE) == ([2] if autocommit else [])
+    assert rows_of(server, TABLE) == [2]
+
+
+@pytest.mark.contract("2.call.handler.1")
+def test_what_the_connection_rolled_back_is_not_kept(make_pool: Any, server: Server) -> None:
+    """``db.connection.rollback()`` undoes, or raises; it is never ignored, so that the clean exit would commit."""
+    with make_pool(autocommit=False).handler() as db:
+        db.connection.cursor().execute(f"INSERT INTO {TABLE} (id) VALUES (1)")
+        try:
+            db.connection.rollback()
+        except psycopg2.Error:
+            db.rollback()
+    assert rows_of(server, TABLE) == []
+
+
+@pytest.mark.contract("4.commit-of-a.1")
+def test_an_error_on_the_connection_fails_the_handlers_commit(make_pool: Any) -> None:
+    """A transaction that failed by a cursor of ``db.connection`` cannot be committed either."""
+    with make_pool(autocommit=False).handler() as db:
+        with pytest.raises(psycopg2.errors.DivisionByZero):
+            db.connection.cursor().execute("SELECT 1/0")
+        with pytest.raises(psycopg2.errors.InFailedSqlTransaction):
+            db.commit()
+
+
+# -- a lost connection, and misuse -------------------------------------------------------------------------------------
+
+
+@pytest.mark.contract("4.a-write-that.3", "4.a-write-that.5")
+@pytest.mark.parametrize(("autocommit", "kind"), [(True, pgdbpool.InDoubt), (False, pgdbpool.DBConnectionError)])
+def test_a_lost_write(make_pool: Any, wire: Wire, autocommit: bool, kind: type[Exception]) -> None:
+    """A write whose answer is lost is in doubt with autocommit on; in a transaction nothing of it was kept."""
+    pool = make_pool(wire.config({"connection_count": 1, "autocommit": autocommit}))
+    wire.lose_answer("INSERT")
+    with pytest.raises(pgdbpool.PoolError) as caught, pool.handler() as db:
+        insert(db, 1)
+    assert type(caught.value) is kind
+    assert pool.query("SELECT 1").scalar() == 1
+
+
+@pytest.mark.contract("4.a-write-that.3", "2.call.handler.2")
+@pytest.mark.parametrize("explicit", [True, False])
+def test_a_lost_commit(make_pool: Any, server: Server, wire: Wire, explicit: bool) -> None:
+    """COMMIT whose answer is lost raises InDoubt, from ``commit()`` and from the clean exit."""
+    pool = make_pool(wire.config({"connection_count": 1, "autocommit": False}))
+    wire.lose_answer("COMMIT")
+    with pytest.raises(pgdbpool.InDoubt), pool.handler() as db:
+        insert(db, 1)
+        if explicit:
+            db.commit()
+    assert eventually(lambda: rows_of(server, TABLE) == [1])
+
+
+@pytest.mark.contract("4.a-write-that.3")
+def test_a_lost_read_is_not_in_doubt(make_pool: Any, wire: Wire) -> None:
+    """A read of a handler whose answer is lost raises DBConnectionError, and so does all that follows."""
+    pool = make_pool(wire.config())
+    wire.lose_answer("SELECT 42")
+    with pytest.raises(pgdbpool.DBConnectionError), pool.handler() as db:
+        with pytest.raises(pgdbpool.DBConnectionError):
+            db.query("SELECT 42")
+        insert(db, 1)
+
+
+@pytest.mark.contract("4.a-write-that.5", "2.call.handler.2")
+def test_a_loss_that_was_swallowed(make_pool: Any, server: Server) -> None:
+    """With autocommit off a swallowed loss is raised by the clean exit: what was done is not there."""
+    with pytest.raises(pgdbpool.DBConnectionError), make_pool(autocommit=False).handler() as db:
+        insert(db, 1)
+        kill(server, db.query("SELECT pg_backend_pid()").scalar())
+        with pytest.raises(pgdbpool.DBConnectionError):
+            insert(db, 2)
+    assert rows_of(server, TABLE) == []
+
+
+@pytest.mark.contract("4.protected.2")
+def test_use_outside_the_block(make_pool: Any, wire: Wire) -> None:
+    """Before and after its block a handler raises, and nothing reaches the server; it may be entered again."""
+    pool = make_pool(wire.config())
+    db = pool.handler()
+    for _ in range(2):
+        for use in (lambda: db.query("SELECT 2"), db.commit, db.rollback, lambda: db.connection,
+                    lambda: db.stream("SELECT 2"), lambda: db.executemany("SELECT %s", [(1,)])):  # fmt: skip
+            with pytest.raises(pgdbpool.PoolError, match="block"):
+                use()
+        assert wire.queries() == []
+        with db:
+            assert db.query("SELECT 1").scalar() == 1
+        wire.queries()
+
+
+@pytest.mark.contract("4.protected.2")
+def test_entered_twice(make_pool: Any) -> None:
+    """Entering a handler within its own block raises; the block goes on."""
+    pool = make_pool()
+    with pool.handler() as db:
+        with pytest.raises(pgdbpool.PoolError, match="twice"), db:
+            pass
+        assert db.query("SELECT 1").scalar() == 1
+    assert pool.stats()["groups"]["web"]["in_use"] == 0
+
+
+@pytest.mark.contract("4.protected.1", "4.protected.2")
+@BOTH
+def test_two_threads_at_once(make_pool: Any, wire: Wire, autocommit: bool) -> None:
+    """A second thread on a handler that is at work raises, and never reaches the server; one after the other is fine."""
+    pool = make_pool(wire.config({"connection_count": 1, "autocommit": autocommit}))
+    with pool.handler() as db:
+        thread = threading.Thread(target=lambda: db.query("SELECT pg_sleep(0.5)"))
+        thread.start()
+        assert eventually(lambda: any("pg_sleep(0.5)" in text for _, text in list(wire.sent)))
+        for use in (lambda: insert(db, 1), db.commit, db.rollback, lambda: next(db.stream("SELECT 2"))):
+            with pytest.raises(pgdbpool.PoolError, match="two threads"):
+                use()
+        thread.join()
+        insert(db, 2)
+    assert not [text for text in wire.queries() if "(1)" in text or "SELECT 2" in text]
+
+
+@pytest.mark.contract("4.protected.2")
+def test_leaving_the_block_while_another_thread_works(make_pool: Any) -> None:
+    """A connection that another thread still works on is not handed to anyone else with that work under way."""
+    pool, started, errors = make_pool(connection_count=1), threading.Event(), []
+
+    def work() -> None:
+        started.set()
+        try:
+            db.query("SELECT pg_sleep(0.4)")
+        except psycopg2.Error as error:
+            errors.append(error)
+
+    db = pool.handler()
+    try:
+        with db:
+            pid = db.query("SELECT pg_backend_pid()").scalar()
+            thread = threading.Thread(target=work)
+            thread.start()
+            assert started.wait(5)
+            eventually(lambda: db._session.raw.info.transaction_status == 1)
+    except pgdbpool.PoolError:
+        pass
+    assert pool.query("SELECT pg_backend_pid()").scalar() != pid or not thread.is_alive()
+    thread.join()

@@ -1,0 +1,414 @@
+"""What becomes of a group's connections: proven, suspect, taken back, retired, closed (contract §4)."""
+
+from __future__ import annotations
+
+from time import monotonic
+
+import pytest
+
+from pgdbpool.engine.owners import Owner, present_owner
+from pgdbpool.errors import PoolClosed, PoolError, PoolTimeout
+from pgdbpool.waiting import Slot
+from tests.servers import eventually
+from tests.unit.groups import LONG, Client, Numbers
+from tests.unit.test_owners import ended, in_thread
+
+
+def age(numbers: Numbers, seconds: float) -> None:
+    """Let all that is idle be so for longer."""
+    for slot in numbers.shelf.idle:
+        slot.since -= seconds
+
+
+# -- alive? -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.contract("4.alive.1")
+def test_a_quiet_connection_is_not_asked() -> None:
+    """A connection whose socket is quiet and that was used lately is handed out without any question."""
+    numbers = Numbers(ping_after=30.0)
+    numbers.stock(1)
+    age(numbers, 29.0)
+    assert (numbers.take().resource, numbers.proven) == (1, [])
+
+
+@pytest.mark.contract("4.alive.1", "3.group.validate.1")
+def test_who_was_idle_for_long_is_asked() -> None:
+    """A connection that was idle longer than ``ping_after`` has to answer, within a second and the time left."""
+    numbers = Numbers(ping_after=30.0)
+    for timeout, limit in ((LONG, 1.0), (0.5, 0.5), (0.0, 0.1)):
+        numbers.proven.clear()
+        slot = numbers.put(1)
+        age(numbers, 31.0)
+        assert numbers.take(timeout) is slot
+        ((number, given),) = numbers.proven
+        assert number == 1
+        assert limit - 0.05 <= given <= limit
+
+
+@pytest.mark.contract("3.group.validate.1")
+@pytest.mark.parametrize(("ping_after", "asked"), [(-1.0, 1), (float("inf"), 0)], ids=["always", "never"])
+def test_validate_always_and_never(ping_after: float, asked: int) -> None:
+    """``validate: always`` asks at every checkout, ``never`` not even after long."""
+    numbers = Numbers(ping_after=ping_after)
+    numbers.stock(1)
+    age(numbers, 0.0 if asked else 1e6)
+    numbers.take()
+    assert len(numbers.proven) == asked
+
+
+@pytest.mark.contract("3.group.validate.1")
+def test_validate_always_asks_also_what_was_handed_over() -> None:
+    """With ``validate: always`` a connection that came from hand to hand is asked too."""
+    numbers = Numbers(1, ping_after=-1.0)
+    numbers.stock(1)
+    slot = numbers.take()
+    client = Client.in_line(numbers)
+    numbers.group.release(slot, slot.owner)
+    assert client.done().got is slot
+    assert len(numbers.proven) == 2
+
+
+@pytest.mark.contract("4.alive.1")
+def test_a_socket_with_something_to_read_is_looked_at_without_a_ping() -> None:
+    """Where the socket has something to read it is looked at, without a round trip; a notice is no reason to close."""
+    numbers = Numbers()
+    numbers.stock(1)
+    numbers.suspicious.add(1)
+    assert (numbers.take().resource, numbers.proven) == (1, [(1, 0.0)])
+
+
+@pytest.mark.contract("4.alive.1", "4.p1.1")
+def test_a_dead_one_is_replaced_by_the_next() -> None:
+    """A connection that is found dead is closed, and the checkout goes on to the next one."""
+    numbers = Numbers(3)
+    numbers.stock(1, 2)
+    numbers.suspicious.add(2)
+    numbers.dead.add(2)
+    assert numbers.take().resource == 1
+    assert (numbers.closed, numbers.members()) == ([2], [1])
+
+
+@pytest.mark.contract("4.alive.1", "4.waiting.1")
+def test_who_found_a_dead_one_keeps_its_place() -> None:
+    """Who took an idle one before others came, and found it dead, is served before them, within its own time."""
+    numbers = Numbers(1, max_waiting=1)
+    numbers.stock(1)
+    numbers.suspicious.add(1)
+    later: list[Client] = []
+
+    def dies_while_another_comes(slot: Slot) -> bool:
+        later.append(Client.in_line(numbers))
+        return False
+
+    numbers.proof = dies_while_another_comes
+    first = Client(numbers)
+    assert eventually(lambda: numbers.group.waiting() == 2)
+    slot = numbers.put(2)
+    assert first.done().got is slot
+    assert later[0].waits
+    numbers.group.release(slot, first.owner)
+    assert later[0].done().got is slot
+
+
+@pytest.mark.contract("4.waiting.2")
+def test_dead_ones_do_not_lengthen_the_wait() -> None:
+    """The time for a checkout is one, however many dead connections it meets on its way."""
+    numbers = Numbers(3)
+    numbers.stock(1, 2, 3)
+    numbers.suspicious |= {1, 2, 3}
+    numbers.dead |= {1, 2, 3}
+    begun = monotonic()
+    with pytest.raises(PoolTimeout):
+        numbers.take(0.2)
+    assert 0.19 < monotonic() - begun < 2.0
+    assert numbers.closed == [3, 2, 1]
+
+
+def test_an_exception_while_proving_loses_nothing() -> None:
+    """A connection whose proof an exception ends is nobody's afterwards: closed or idle, and its place is free."""
+    numbers = Numbers(1)
+    (slot,) = numbers.stock(1)
+
+    def interrupted(_: Slot) -> bool:
+        raise KeyboardInterrupt
+
+    numbers.suspicious.add(1)
+    numbers.proof = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        numbers.take(LONG)
+    assert slot.owner is None
+    assert numbers.intact()
+
+
+# -- one dead condemns its elders -------------------------------------------------------------------------------------
+
+
+@pytest.mark.contract("4.alive.2")
+def test_one_dead_condemns_its_elders() -> None:
+    """When one is dead each elder must answer before it is used, once; one opened later need not."""
+    numbers = Numbers(4)
+    numbers.stock(1, 2, 3)
+    numbers.suspicious.add(3)
+    numbers.dead.add(3)
+    owner = Owner()
+    taken = [numbers.take(LONG, owner)]
+    assert [number for number, _ in numbers.proven] == [3, 2]
+    young = numbers.put(4)
+    assert numbers.take(LONG, owner) is young
+    taken.append(numbers.take(LONG, owner))
+    assert [number for number, _ in numbers.proven] == [3, 2, 1]
+    assert all(limit == 1.0 for _, limit in numbers.proven[1:])
+    for slot in taken:
+        numbers.group.release(slot, owner)
+        numbers.take(LONG, owner)
+    assert [number for number, _ in numbers.proven] == [3, 2, 1]
+
+
+@pytest.mark.contract("4.alive.2")
+def test_what_is_borrowed_is_condemned_too() -> None:
+    """An elder that was in use when another died must answer before its next user has it, also from hand to hand."""
+    numbers = Numbers(2)
+    numbers.stock(1, 2)
+    holder, other = numbers.take(), numbers.take()
+    numbers.group.broken(other, other.owner)
+    client = Client.in_line(numbers)
+    numbers.group.release(holder, holder.owner)
+    assert client.done().got is holder
+    assert [number for number, _ in numbers.proven] == [holder.resource]
+
+
+@pytest.mark.contract("4.alive.2")
+def test_a_dead_elder_condemns_nobody_again() -> None:
+    """Of connections that died together each is found by its own proof, and what was opened since stays above suspicion."""
+    numbers = Numbers(3)
+    numbers.stock(1, 2)
+    first, second = numbers.take(), numbers.take()
+    numbers.group.broken(first, first.owner)
+    young = numbers.put(3)
+    numbers.group.broken(second, second.owner)
+    assert (numbers.take(), numbers.proven) == (young, [])
+
+
+def test_what_its_user_closed_says_nothing_of_others() -> None:
+    """A connection that was closed on purpose makes no other suspect."""
+    numbers = Numbers(2)
+    numbers.stock(1, 2)
+    slot = numbers.take()
+    numbers.group.broken(slot, slot.owner, condemn=False)
+    numbers.take()
+    assert (numbers.proven, numbers.closed) == ([], [2])
+
+
+def test_a_silent_servers_idle_ones_go_unasked() -> None:
+    """Purging closes the suspects that are idle, and neither what is borrowed nor what was opened since."""
+    numbers = Numbers(4)
+    numbers.stock(1, 2, 3)
+    held = numbers.take()
+    numbers.group.condemn(numbers.shelf, held.generation)
+    numbers.put(4)
+    numbers.group.purge(numbers.shelf)
+    assert (sorted(numbers.closed), numbers.proven, numbers.idle()) == ([1, 2], [], [4])
+    numbers.group.release(held, held.owner)
+    assert numbers.intact()
+
+
+# -- replaced, cleaned, taken back ------------------------------------------------------------------------------------
+
+
+@pytest.mark.contract("4.lost.1")
+def test_what_is_lost_is_replaced() -> None:
+    """A lost connection's place is free at once, and another is asked for where somebody waits or too few are open."""
+    for minimum, waits in ((0, False), (1, False), (0, True)):
+        numbers = Numbers(1, minimum)
+        numbers.stock(1)
+        slot = numbers.take()
+        client = Client.in_line(numbers) if waits else None
+        numbers.group.broken(slot, slot.owner)
+        assert (numbers.members(), numbers.closed) == ([], [1])
+        assert bool(numbers.asked_to_grow) is numbers.group.wants(numbers.shelf) is bool(minimum or waits)
+        if client is not None:
+            assert numbers.put(2) is client.done().got
+
+
+def test_no_more_are_reserved_than_wanted() -> None:
+    """Openers that ask at once open as many as are wanted, and never more than the capacity."""
+    numbers = Numbers(3, 1)
+    group, shelf = numbers.group, numbers.shelf
+    assert [group.reserve(shelf) for _ in range(2)] == [True, False]
+    assert [group.reserve(shelf, asked=True) for _ in range(2)] == [False, False]  # the one on its way will do
+    clients = [Client.in_line(numbers) for _ in range(5)]
+    assert [group.reserve(shelf) for _ in range(3)] == [True, True, False]
+    group.give_up(shelf)
+    assert group.reserve(shelf)
+    group.close()
+    assert all(isinstance(client.done().error, PoolClosed) for client in clients)
+
+
+def test_who_opens_for_itself() -> None:
+    """A thread that opens for itself counts as one who waits."""
+    numbers = Numbers(1)
+    assert not numbers.group.reserve(numbers.shelf)
+    assert numbers.group.reserve(numbers.shelf, asked=True)
+    assert not numbers.group.reserve(numbers.shelf, asked=True)
+
+
+def test_discarding_twice_closes_once() -> None:
+    """A connection leaves the books once, and its turns and time stay counted."""
+    numbers = Numbers(1)
+    numbers.stock(1)
+    slot = numbers.take()
+    numbers.group.release(slot, slot.owner, soiled=True)
+    numbers.group.discard(slot)
+    numbers.group.discard(slot)
+    assert (numbers.closed, numbers.shelf.past_turns, slot.state) == ([1], 1, "gone")
+    assert numbers.shelf.past_held == slot.held > 0.0
+
+
+def test_a_dead_threads_connection_is_taken_back() -> None:
+    """What a thread that ended still holds is taken from it and cleaned, and then goes to whoever waits."""
+    numbers = Numbers(1)
+    numbers.stock(1)
+
+    def take_and_die() -> Slot:
+        return numbers.group.checkout(present_owner(), 0.0)
+
+    slot = in_thread(take_and_die)
+    assert ended(slot.owner)
+    client = Client.in_line(numbers)
+    assert numbers.group.take_back(slot, slot.turn)
+    assert (numbers.soiled, slot.owner, client.waits) == ([slot], None, True)
+    numbers.group.restore(slot)
+    assert client.done().got is slot
+
+
+def test_what_has_moved_on_is_not_taken_back() -> None:
+    """A connection that was given back meanwhile, and perhaps borrowed again, is left alone."""
+    numbers = Numbers(1)
+    numbers.stock(1)
+    slot = numbers.take()
+    turn = slot.turn
+    numbers.group.release(slot, slot.owner)
+    assert not numbers.group.take_back(slot, turn)
+    again = numbers.take()
+    assert not numbers.group.take_back(slot, turn)
+    assert (again.state, numbers.soiled) == ("borrowed", [])
+
+
+# -- old --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.contract("3.group.max_idle.1", "4.p1.1")
+@pytest.mark.parametrize("soiled", [False, True])
+def test_what_expired_is_closed_when_given_back(soiled: bool) -> None:
+    """A connection past its lifetime is closed when it is given back, without cleaning; who waits gets a new one."""
+    numbers = Numbers(1)
+    slot = numbers.put(1)
+    numbers.take()
+    slot.expires_at = monotonic() - 1.0
+    client = Client.in_line(numbers)
+    numbers.group.release(slot, slot.owner, soiled)
+    assert (numbers.closed, numbers.soiled, client.waits) == ([1], [], True)
+    assert numbers.asked_to_grow == [numbers.shelf]
+    assert numbers.put(2) is client.done().got
+
+
+def test_what_expired_while_it_was_cleaned_is_closed() -> None:
+    """A connection whose lifetime ended while it was cleaned, or opened, does not become idle."""
+    numbers = Numbers(2)
+    numbers.put(1, lives=-1.0)
+    slot = numbers.put(2)
+    numbers.take()
+    numbers.group.release(slot, slot.owner, soiled=True)
+    slot.expires_at = 0.0
+    numbers.group.restore(slot)
+    assert (numbers.closed, numbers.members()) == ([1, 2], [])
+
+
+@pytest.mark.contract("3.group.max_idle.1", "3.group.min_connections.1")
+def test_the_idle_retire() -> None:
+    """What is idle too long goes, oldest first, down to the minimum; what expired goes in any case; nobody can take it."""
+    numbers = Numbers(4, 2)
+    numbers.stock(1, 2, 3, 4)
+    age(numbers, 100.0)
+    numbers.shelf.idle[3].expires_at = 0.0
+    leaving = list(numbers.group.retire(monotonic(), 60.0))
+    assert [slot.resource for slot in leaving] == [1, 2, 4]
+    assert ({slot.state for slot in leaving}, numbers.idle()) == ({"cleaning"}, [3])
+    for slot in leaving:
+        numbers.group.discard(slot)
+    assert (numbers.closed, numbers.asked_to_grow) == ([1, 2, 4], [numbers.shelf])
+
+
+# -- the end ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.contract("2.call.close.1", "4.waiting.2")
+def test_close_wakes_all_who_wait() -> None:
+    """All who wait, and all who come later, get ``PoolClosed`` at once."""
+    numbers = Numbers(1)
+    numbers.stock(1)
+    slot = numbers.take()
+    clients = [Client.in_line(numbers) for _ in range(5)]
+    assert numbers.group.close() == []
+    assert [type(client.done().error) for client in clients] == [PoolClosed] * 5
+    with pytest.raises(PoolClosed):
+        numbers.take(LONG)
+    assert slot.state == "borrowed"
+
+
+@pytest.mark.contract("2.call.close.1")
+def test_after_close_everything_goes() -> None:
+    """After close what is idle is the caller's to close, and what comes back is closed, however it comes; none is opened."""
+    numbers = Numbers(6, 6)
+    numbers.stock(1, 2, 3, 4, 5)
+    released, soiled, cleaned = numbers.take(), numbers.take(), numbers.take()
+    numbers.group.release(cleaned, cleaned.owner, soiled=True)
+    assert numbers.group.reserve(numbers.shelf)
+    idle = numbers.group.close()
+    assert ([slot.resource for slot in idle], numbers.idle()) == ([1, 2], [])
+    for slot in idle:
+        numbers.group.discard(slot)
+    numbers.group.release(released, released.owner)
+    numbers.group.release(soiled, soiled.owner, soiled=True)
+    numbers.group.restore(cleaned)
+    slot = Slot(numbers.shelf, 6, bool, monotonic(), monotonic() + 1000)
+    numbers.group.add(slot)
+    assert (sorted(numbers.closed), numbers.members(), numbers.shelf.opening) == ([1, 2, 3, 4, 5, 6], [], 0)
+    assert (numbers.group.reserve(numbers.shelf), numbers.group.wants(numbers.shelf)) == (False, False)
+    assert numbers.asked_to_grow == []
+
+
+@pytest.mark.contract("4.fork.1")
+def test_a_forks_child_starts_empty() -> None:
+    """The child of a fork has nothing and nobody, though its parent was inside the lock; what was borrowed raises there."""
+    numbers = Numbers(3)
+    numbers.stock(1, 2)
+    slot = numbers.take()
+    owner = slot.owner
+    numbers.shelf.opening = 1
+    group = numbers.group
+    group._line.append(Owner().waiter)
+    group._lock.acquire()
+    assert sorted(group.after_fork_in_child()) == [1, 2]
+    assert (numbers.members(), numbers.idle(), group.waiting(), numbers.shelf.opening) == ([], [], 0, 0)
+    with pytest.raises(PoolError, match="not borrowed"):
+        group.release(slot, owner)
+    assert numbers.closed == []
+    mine = numbers.put(3)
+    assert numbers.take() is mine
+    group.release(mine, mine.owner)
+    assert numbers.intact()
+
+
+@pytest.mark.contract("4.fork.1")
+def test_a_forks_child_may_hope() -> None:
+    """What the parent was refused for, and its pool's end, do not hold in the child."""
+    numbers = Numbers(1)
+    numbers.group.reserve(numbers.shelf, asked=True)
+    numbers.group.give_up(numbers.shelf, OSError("password"), until=float("inf"))
+    numbers.group.after_fork_in_child()
+    client = Client.in_line(numbers)
+    assert numbers.put(1) is client.done().got
+    with numbers.group.frozen() as (shelves, waiting, tally):
+        assert (len(shelves[0].members), waiting, tally.timeouts) == (1, 0, 0)
