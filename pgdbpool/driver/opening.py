@@ -84,7 +84,7 @@ def open_session(
     group: GroupOptions,
     quirks: set[str],
     born: Callable[[Session], None] = lambda session: None,
-    died: Callable[[Session], None] = Session.let_go,
+    died: Callable[[Session], None] = Session.end,
 ) -> Session:
     """Connect, let ``on_connect`` do its part, and note the baseline.
 
@@ -103,7 +103,6 @@ def open_session(
             _let_user_prepare(session, group.on_connect, limit / 1000 + 1 if limit else 0)
         session.client_side = client_side(raw)
     except BaseException:
-        session.close()
         died(session)
         raise
     return session

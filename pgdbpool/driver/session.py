@@ -156,6 +156,11 @@ class Session:
         """Close the duplicate too: only where no other thread can be about to ``shut_down``."""
         self._duplicate.close()
 
+    def end(self) -> None:
+        """Close it whole, where nobody watches it."""
+        self.close()
+        self.let_go()
+
     def abandon(self) -> None:
         """In the child of a fork: put /dev/null over the parent's socket, so that nothing can ever be sent on it."""
         with suppress(OSError):

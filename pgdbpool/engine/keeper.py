@@ -64,9 +64,9 @@ class Opener:
     before each attempt, because connections that were given back meanwhile may have served everybody.
     """
 
-    def __init__(self, endpoint: Endpoint, stocks: list[Stock], closed: deque[Session]) -> None:
+    def __init__(self, endpoint: Endpoint, stocks: list[Stock], bury: Callable[[Session], None]) -> None:
         self.endpoint = endpoint
-        self._closed = closed
+        self._bury = bury
         self.stocks = stocks
         self.nascent: Session | None = None
         self.worker = Worker(f"pgdbpool-open-{endpoint.label}", self._round)
@@ -86,7 +86,7 @@ class Opener:
 
     def _open(self, stock: Stock) -> None:
         try:
-            slot = open_slot(self.endpoint, stock, self._born, self._closed.append)
+            slot = open_slot(self.endpoint, stock, self._born, self._bury)
         except Exception as error:
             failure = understand(error)
             self.endpoint.refused(error, failure)
@@ -113,9 +113,9 @@ class Opener:
 class Cleaner:
     """Resets what was soiled and closes what is gone, one after the other, for one server."""
 
-    def __init__(self, endpoint: Endpoint, sockets: deque[Session]) -> None:
+    def __init__(self, endpoint: Endpoint, bury: Callable[[Session], None]) -> None:
         self.endpoint = endpoint
-        self._sockets = sockets
+        self._bury = bury
         self._soiled: deque[tuple[Stock, Slot]] = deque()
         self._gone: deque[Session] = deque()
         self.worker = Worker(f"pgdbpool-clean-{endpoint.label}", self._round)
@@ -149,8 +149,7 @@ class Cleaner:
 
     def _close_gone(self) -> None:
         for session in drained(self._gone):
-            session.close()
-            self._sockets.append(session)  # its duplicate is left to the Watch, which may be about to shut it down
+            self._bury(session)
 
     def _clean(self, stock: Stock, slot: Slot) -> None:
         cleaned = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections import deque
+from collections.abc import Callable
 from time import monotonic
 
 from pgdbpool.config import GroupOptions
@@ -24,10 +24,10 @@ class Monitor:
     It dials only a server that the Opener has reached: a server that is away is dialled by one of them, not by both.
     """
 
-    def __init__(self, endpoint: Endpoint, options: GroupOptions, closed: deque[Session]) -> None:
+    def __init__(self, endpoint: Endpoint, options: GroupOptions, bury: Callable[[Session], None]) -> None:
         self.endpoint = endpoint
         self._options = options
-        self._closed = closed
+        self._bury = bury
         self.session: Session | None = None
         self._asked_at = 0.0
         self._stopped = False
@@ -85,5 +85,4 @@ class Monitor:
     def close(self) -> None:
         session, self.session = self.session, None
         if session is not None:
-            session.close()
-            self._closed.append(session)
+            self._bury(session)

@@ -111,8 +111,7 @@ class Single(Engine):
             stock.group.discard(old)
 
     def close_slot(self, slot: Slot) -> None:
-        slot.resource.close()
-        slot.resource.let_go()
+        slot.resource.end()
 
     def start(self) -> None:
         for stock in self.stocks:
@@ -126,8 +125,7 @@ class Single(Engine):
         try:
             yield
         finally:
-            session.close()
-            session.let_go()
+            session.end()
 
     @property
     def closed(self) -> bool:

@@ -37,17 +37,16 @@ class Threaded(Engine):
     def __init__(self, options: PoolOptions) -> None:
         super().__init__(options)
         self._watch = Watch(self.stocks, self.orphans)
-        closed = self._watch.closed_sessions
-        self.openers = [Opener(endpoint, self._stocks_at(endpoint), closed) for endpoint in self.endpoints]
+        bury = self._watch.bury
+        self.openers = [Opener(endpoint, self._stocks_at(endpoint), bury) for endpoint in self.endpoints]
         self._watch.openers = self.openers
-        self.cleaners = [Cleaner(endpoint, closed) for endpoint in self.endpoints]
-        self._watch.monitors = [Monitor(endpoint, self.probing_options(), closed) for endpoint in self.endpoints]
+        self.cleaners = [Cleaner(endpoint, bury) for endpoint in self.endpoints]
+        self._watch.monitors = [Monitor(endpoint, self.probing_options(), bury) for endpoint in self.endpoints]
         self._watcher = Worker("pgdbpool-watch", self._watch.tick)
         # Guards _started and _closed. Forbidden under it: everything else.
         self._lock = threading.Lock()
         self._started = False
         self._closed = False
-        self._drained = False  # set last, by the closing thread: the duplicates have no other owner any more
         _living.add(self)
 
     def _stocks_at(self, endpoint: Endpoint) -> list[Stock]:
@@ -64,15 +63,9 @@ class Threaded(Engine):
 
     def close_slot(self, slot: Slot) -> None:
         if self._closed:  # no thread will do it
-            self._bury(slot.resource)
+            self._watch.bury(slot.resource)
         else:
             self.cleaners[self.endpoints.index(slot.shelf.source)].close(slot.resource)
-
-    def _bury(self, session: Session) -> None:
-        session.close()
-        self._watch.closed_sessions.append(session)
-        if self._drained:
-            self._watch.let_go()
 
     # -- life ---------------------------------------------------------------------------------------------------------
 
@@ -97,7 +90,7 @@ class Threaded(Engine):
             yield
         finally:
             self._watch.guests.remove(session)
-            self._bury(session)
+            self._watch.bury(session)
 
     @property
     def closed(self) -> bool:
@@ -143,7 +136,7 @@ class Threaded(Engine):
         """Close what the cleaners still have, here: at interpreter exit no thread may be left to do it."""
         for cleaner in self.cleaners:
             cleaner.close_all()
-        self._drained = True
+        self._watch.ended = True
         self._watch.let_go()
 
     def after_fork_in_child(self) -> None:

@@ -32,7 +32,8 @@ class Watch:
         self.monitors: list[Monitor] = []
         self.orphans = orphans  # appended to by __del__ of a handler that was never left
         self.guests: list[Session] = []  # sessions in no group whose deadline counts too
-        self.closed_sessions: deque[Session] = deque()  # to let go of; appended by whoever closed them
+        self._buried: deque[Session] = deque()
+        self.ended = False  # set by the thread that closed the pool, when nothing is cut any more
 
     def tick(self) -> float:
         """One look at everything; returns the seconds until the next."""
@@ -105,14 +106,21 @@ class Watch:
         for slot in stock.group.retire(now, stock.options.max_idle):
             stock.group.discard(slot)
 
+    def bury(self, session: Session) -> None:
+        """Close a session; its duplicate socket waits for the next tick, because a tick may be about to shut it down."""
+        session.close()
+        self._buried.append(session)
+        if self.ended:
+            self.let_go()
+
     def let_go(self) -> None:
-        """Close the duplicate sockets of closed sessions; after the pool's end whoever closes one does it himself."""
-        for session in drained(self.closed_sessions):
+        """Close the duplicate sockets of what was buried."""
+        for session in drained(self._buried):
             session.let_go()
 
     def after_fork_in_child(self) -> None:
         self.guests.clear()
-        self.closed_sessions.clear()
+        self._buried.clear()
         self.orphans.clear()
 
 

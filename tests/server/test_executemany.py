@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import psycopg2.errors
@@ -112,15 +113,22 @@ def test_it_is_part_of_the_handlers_transaction(make_pool: Any, server: Server) 
     assert rows_of(server, TABLE) == [0, 1, 2]
 
 
-@pytest.mark.contract("2.call.transaction.1")
-def test_a_failed_page_within_a_transaction(make_pool: Any, server: Server) -> None:
-    """In a block a rejected row undoes its ``executemany`` only: swallowed, the block is committed."""
-    with make_pool().transaction() as db:
-        db.query(INSERT, (1000, "kept"))
-        with pytest.raises(psycopg2.errors.UniqueViolation):
-            db.executemany(INSERT, [*numbered(120), (0, "again")])
-        db.executemany(INSERT, [(2000, "kept")])
-    assert rows_of(server, TABLE) == [1000, 2000]
+def _broken_off() -> Iterator[tuple[Any, ...]]:
+    yield from numbered(120)
+    raise ValueError("mine")
+
+
+@pytest.mark.contract("2.call.transaction.1", "4.commit-of-a.1")
+@pytest.mark.parametrize("make_rows", [lambda: [*numbered(120), (0, "x")], lambda: [*numbered(120), (1,)], _broken_off])
+@pytest.mark.parametrize("before", [0, 1])
+def test_never_half_of_it_within_a_transaction(make_pool: Any, server: Server, make_rows: Any, before: int) -> None:
+    """In a block whose failed ``executemany`` was swallowed, none of its rows is committed: rejected, unsent or broken off."""
+    with suppress(psycopg2.errors.InFailedSqlTransaction), make_pool().transaction() as db:
+        for _ in range(before):
+            db.query(INSERT, (1000, "before"))
+        with pytest.raises((psycopg2.errors.UniqueViolation, IndexError, ValueError)):
+            db.executemany(INSERT, make_rows())
+    assert rows_of(server, TABLE) in ([], [1000])
 
 
 @pytest.mark.contract("2.p2.3")
