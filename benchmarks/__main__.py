@@ -61,8 +61,8 @@ def _write(path: Path, found: dict[str, Any]) -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.partition(": ")[2])
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"rows to measure, all by default: {', '.join(MEASURES)}")
-    parser.add_argument("--rounds", type=_positive, metavar="N", help="rounds of each row, instead of each row's own number")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"these rows only: {', '.join(MEASURES)}")
+    parser.add_argument("--rounds", type=_positive, metavar="N", help="instead of each row's own number")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every round's figures there too")
     found = parser.parse_args()
     if unknown := [name for name in found.names if name not in MEASURES]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import timeit
-from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 
 from benchmarks import peers
 from benchmarks.report import Figure, Goal, Row, pairwise
-from benchmarks.rounds import in_turns
+from benchmarks.rounds import in_turns, microseconds
 from benchmarks.server import Server
 from pgdbpool.engine.owners import present_owner
 
@@ -19,7 +18,8 @@ ROUNDS = 100
 _PAIRS = 2000
 _CONNECTIONS = 8
 
-_GROUP, _SEMAPHORE, _PSYCOPG3 = "pgdbpool, the group's checkout and release", "psycopg2.pool + semaphore", "psycopg_pool"
+_GROUP, _SEMAPHORE = "pgdbpool, the group's checkout and release", "psycopg2.pool + semaphore"
+_PSYCOPG3, _PSYCOPG3_BLOCK = "psycopg_pool, getconn() and putconn()", "psycopg_pool, with connection()"
 
 # Written out, so that no function call is measured that a user would not make.
 _TEXTS = {
@@ -29,7 +29,7 @@ _TEXTS = {
     "pgdbpool, with handler()": "with ours.handler(): pass",
     _SEMAPHORE: "with semaphore: connection = theirs.getconn(); theirs.putconn(connection)",
     _PSYCOPG3: "connection = psycopg3.getconn(); psycopg3.putconn(connection)",
-    "psycopg_pool, with connection()": "with psycopg3.connection(): pass",
+    _PSYCOPG3_BLOCK: "with psycopg3.connection(): pass",
     "SQLAlchemy QueuePool": "connection = queue.connect(); connection.close()",
 }
 
@@ -49,15 +49,8 @@ def measure(server: Server, rounds: int | None) -> Row:
         }
         # timeit switches the collector off, which nobody does whose pool it is
         timers = {name: timeit.Timer(text, "import gc; gc.enable()", globals=names) for name, text in _TEXTS.items()}
-        results = in_turns({name: _microseconds(timer) for name, timer in timers.items()}, rounds or ROUNDS)
-    return _row(results)
-
-
-def _microseconds(timer: timeit.Timer) -> Callable[[], float]:
-    def per_pair() -> float:
-        return timer.timeit(_PAIRS) / _PAIRS * 1e6
-
-    return partial(per_pair)
+        contestants = {name: partial(microseconds, timer, _PAIRS) for name, timer in timers.items()}
+        return _row(in_turns(contestants, rounds or ROUNDS))
 
 
 def _row(results: dict[str, list[float]]) -> Row:
@@ -69,6 +62,7 @@ def _row(results: dict[str, list[float]]) -> Row:
         goals=[
             Goal("× psycopg2.pool with a semaphore around it", pairwise(ours, results[_SEMAPHORE]), 0.6),
             Goal("× psycopg_pool's getconn and putconn", pairwise(ours, results[_PSYCOPG3]), 0.3),
+            Goal("× psycopg_pool's with connection()", pairwise(ours, results[_PSYCOPG3_BLOCK]), 0.3),
         ],
         notes=[
             "the verdict is of the group's own pair, which proves liveness as every checkout does; the public pairs on "

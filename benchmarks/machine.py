@@ -8,12 +8,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import psycopg2
 from psycopg2 import extensions
 
 __all__ = ["described", "load_average"]
 
-_PACKAGES = ("pgdbpool", "psycopg2-binary", "psycopg-binary", "psycopg-pool", "SQLAlchemy", "gunicorn")
+_PACKAGES = ("pgdbpool", "psycopg-binary", "psycopg-pool", "SQLAlchemy", "gunicorn")
 
 
 def described(server: str) -> dict[str, Any]:
@@ -22,7 +21,7 @@ def described(server: str) -> dict[str, Any]:
         "CPU": f"{_processor()}, {_cores()} cores",
         "kernel": f"{platform.system()} {platform.release()}",
         "Python": f"{platform.python_version()} ({platform.python_implementation()})",
-        "psycopg2": psycopg2.__version__,
+        "psycopg2": _version("psycopg2-binary"),
         "libpq": _dotted(extensions.libpq_version()),
         "PostgreSQL": server,
         "packages": ", ".join(f"{name} {_version(name)}" for name in _PACKAGES),

@@ -47,8 +47,8 @@ def psycopg2_pool(dsn: str, connections: int) -> Iterator[tuple[ThreadedConnecti
 @contextmanager
 def psycopg3_pool(dsn: str, connections: int) -> Iterator[psycopg_pool.ConnectionPool]:
     """psycopg_pool, over psycopg 3's C implementation. It checks no connection unless asked to."""
-    options = {"autocommit": True}
-    with psycopg_pool.ConnectionPool(dsn, kwargs=options, min_size=connections, max_size=connections, open=True) as pool:
+    size, options = connections, {"autocommit": True}
+    with psycopg_pool.ConnectionPool(dsn, min_size=size, max_size=size, kwargs=options, open=True) as pool:
         pool.wait(_READY)
         yield pool
 

@@ -85,8 +85,11 @@ def in_words(row: Row) -> str:
     """The row's figures and goals; each figure is the median of its rounds and their quartiles."""
     lines = [f"{row.title}", f"  {row.how}; load average {row.load[0]:.1f}, at its end {row.load[1]:.1f}"]
     lines += [f"    {figure.name:<56}{figure}" for figure in row.figures]
-    lines += [f"  {goal.verdict:<8} {_short(median(goal.values)):>6} ({goal.spread}), {goal.bound}: {goal.what}" for goal in row.goals]
-    return "\n".join([*lines, *(f"  note: {note}" for note in row.notes), ""])
+    for goal in row.goals:
+        reached = f"{_short(median(goal.values)):>6} ({goal.spread})"
+        lines.append(f"  {goal.verdict:<8} {reached}, goal {goal.bound}: {goal.what}")
+    lines += [f"  note: {note}" for note in row.notes]
+    return "\n".join([*lines, ""])
 
 
 def summary(rows: Iterable[Row], failed: dict[str, str]) -> str:

@@ -1,13 +1,14 @@
-"""Interleaving: what is compared is measured in turns, so that no contestant has the machine's good minutes to itself."""
+"""Interleaving: what is compared takes turns, so that no contestant has the machine's good minutes to itself."""
 
 from __future__ import annotations
 
 import gc
 import random
+import timeit
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-__all__ = ["in_turns"]
+__all__ = ["in_turns", "microseconds"]
 
 T = TypeVar("T")
 
@@ -25,3 +26,8 @@ def in_turns(contestants: Mapping[str, Callable[[], T]], rounds: int) -> dict[st
             if number:
                 results[name].append(result)
     return results
+
+
+def microseconds(timer: timeit.Timer, times: int) -> float:
+    """What the timer's text took on the average of so many times."""
+    return timer.timeit(times) / times * 1e6

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import timeit
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 from psycopg2.extras import DictCursor, NamedTupleCursor
 
 from benchmarks import peers
 from benchmarks.report import Figure, Goal, Row, pairwise
-from benchmarks.rounds import in_turns
+from benchmarks.rounds import in_turns, microseconds
 from benchmarks.server import ROWS, Server
 
 __all__ = ["measure"]
@@ -31,7 +32,9 @@ _TEXTS = {
     "pgdbpool.query, by index": f"rows = ours.query(sql)\n{_BY_INDEX}",
     _TUPLES: f"cursor = own.cursor(); {_FETCHED}\n{_BY_INDEX}",
     _DICTS: f"cursor = own.cursor(cursor_factory=DictCursor); {_FETCHED}\n{_BY_NAME}",
-    "NamedTupleCursor, by attribute": f"cursor = own.cursor(cursor_factory=NamedTupleCursor); {_FETCHED}\n{_BY_ATTRIBUTE}",
+    "NamedTupleCursor, by attribute": (
+        f"cursor = own.cursor(cursor_factory=NamedTupleCursor); {_FETCHED}\n{_BY_ATTRIBUTE}"
+    ),
 }
 
 
@@ -45,7 +48,7 @@ def measure(server: Server, rounds: int | None) -> Row:
             "NamedTupleCursor": NamedTupleCursor,
         }
         timers = {name: timeit.Timer(text, "import gc; gc.enable()", globals=names) for name, text in _TEXTS.items()}
-        contestants = {name: lambda timer=timer: timer.timeit(_QUERIES) / _QUERIES * 1e6 for name, timer in timers.items()}
+        contestants = {name: partial(microseconds, timer, _QUERIES) for name, timer in timers.items()}
         return _row(in_turns(contestants, rounds or ROUNDS))
 
 

@@ -41,8 +41,7 @@ def running() -> Iterator[Server]:
     with Cluster(settings=_SETTINGS) as cluster:
         cluster.create_role(_ROLE, _PASSWORD)
         cluster.create_database(_ROLE, _ROLE)
-        place = {"host": "127.0.0.1", "port": cluster.port, "dbname": _ROLE, "user": _ROLE, "password": _PASSWORD}
-        dsn = make_dsn(**place)
+        dsn = make_dsn(host="127.0.0.1", port=cluster.port, dbname=_ROLE, user=_ROLE, password=_PASSWORD)
         with _furnished(dsn):
             yield Server(dsn, f"{_version(dsn)}, embedded, TCP on 127.0.0.1")
 
@@ -50,8 +49,14 @@ def running() -> Iterator[Server]:
 @contextmanager
 def _furnished(dsn: str) -> Iterator[None]:
     _run(dsn, "DROP TABLE IF EXISTS pgdbpool_bench")
-    _run(dsn, "CREATE TABLE pgdbpool_bench (id int PRIMARY KEY, name text NOT NULL, price int NOT NULL, stock int NOT NULL)")
-    _run(dsn, f"INSERT INTO pgdbpool_bench SELECT i, 'product ' || i, i * 100, i * 3 FROM generate_series(1, {ROWS}) AS i")
+    _run(
+        dsn,
+        "CREATE TABLE pgdbpool_bench (id int PRIMARY KEY, name text NOT NULL, price int NOT NULL, stock int NOT NULL)",
+    )
+    _run(
+        dsn,
+        f"INSERT INTO pgdbpool_bench SELECT i, 'product ' || i, i * 100, i * 3 FROM generate_series(1, {ROWS}) AS i",
+    )
     _run(dsn, "VACUUM ANALYZE pgdbpool_bench")
     try:
         yield

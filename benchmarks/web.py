@@ -50,7 +50,9 @@ def _row(results: dict[str, list[dict[str, float]]]) -> Row:
         title=f"gunicorn, 1 worker × {_THREADS} threads, {app.CONNECTIONS} connections, one primary-key read a request",
         how=f"{len(theirs)} rounds of {_SECONDS:g} s each, {_THREADS} keep-alive clients in a process of their own",
         figures=figures,
-        goals=[Goal("requests × a dedicated connection per thread", pairwise(rates[app.POOLED], theirs), 1 - spread, True)],
+        goals=[
+            Goal("requests × a dedicated connection per thread", pairwise(rates[app.POOLED], theirs), 1 - spread, True)
+        ],
         notes=[f"the run's spread is from the median to the lower quartile of the dedicated connections: {spread:.1%}"],
     )
 

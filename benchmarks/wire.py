@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 from psycopg2.extensions import make_dsn, parse_dsn
@@ -41,7 +42,7 @@ class Wire:
             while True:
                 client, _ = self._listener.accept()
                 server = self._connect()
-                _in_background(_relay, client, server, self._counter().send)
+                _in_background(_relay, client, server, partial(self._count, Messages()))
                 _in_background(_relay, server, client, lambda data: None)
 
     def _connect(self) -> socket.socket:
@@ -52,24 +53,30 @@ class Wire:
         server.connect(f"{host}/.s.PGSQL.{port}")
         return server
 
-    def _counter(self) -> Any:
-        reader = self._read()
-        next(reader)
-        return reader
+    def _count(self, messages: Messages, data: bytes) -> None:
+        waited_for = messages.waited_for(data)
+        with self._lock:
+            self.trips += waited_for
 
-    def _read(self) -> Iterator[None]:
-        """Takes what the client sends, in whatever pieces, and counts. (A generator, so that it can keep its place.)"""
-        data, kind = b"", 0  # the start-up packet is the one message without a kind in front of its length
-        head = 4
-        while True:
-            while len(data) < head or len(data) < head - 4 + int.from_bytes(data[head - 4 : head], "big"):
-                data += yield  # type: ignore[misc]
-            kind = data[0] if head == 5 else 0
-            data = data[head - 4 + int.from_bytes(data[head - 4 : head], "big") :]
-            head = 5
-            if kind and kind in _WAITED_FOR:
-                with self._lock:
-                    self.trips += 1
+
+class Messages:
+    """What one client sends, in whatever pieces: a kind of one byte, a length that counts itself, and the contents."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._kinds = 0  # 0 before the start-up packet, which is the one message without a kind; then 1 byte each
+
+    def waited_for(self, data: bytes) -> int:
+        """How many messages ended with ``data`` that the client waits for."""
+        self._rest += data
+        found = 0
+        while len(self._rest) >= self._kinds + 4:
+            end = self._kinds + int.from_bytes(self._rest[self._kinds : self._kinds + 4], "big")
+            if len(self._rest) < end:
+                break
+            found += bool(self._kinds) and self._rest[0] in _WAITED_FOR
+            self._rest, self._kinds = self._rest[end:], 1
+        return found
 
 
 def _relay(source: socket.socket, target: socket.socket, seen: Callable[[bytes], Any]) -> None:

@@ -29,7 +29,6 @@ def _take(desk: Desk, owner: Owner, autocommit: bool, read_only: bool, timeout: 
     slot = desk.group.checkout(owner, desk.timeout if timeout is None else timeout)
     session: Session = slot.resource
     try:
-        slot.place = place_of_caller()
         lend(session.raw, session, desk.limit)
         if not autocommit:
             _set_autocommit(session.raw, False)
@@ -43,7 +42,6 @@ def _take(desk: Desk, owner: Owner, autocommit: bool, read_only: bool, timeout: 
 
 def _give_back(desk: Desk, slot: Slot, owner: Owner, *, soiled: bool = False) -> None:
     raw = slot.resource.raw
-    slot.place = None
     soiled = take_back(raw) or soiled
     if not (soiled or raw.autocommit or raw.closed):
         _set_autocommit(raw, True)
@@ -74,7 +72,7 @@ def _roll_back(session: Session, limit: float) -> None:
 class Borrowed:
     """``with pool.connection() as conn``: with autocommit off, commit on a clean exit and rollback on an exception."""
 
-    __slots__ = ("_desk", "_owner", "_read_only", "_slot", "_timeout")
+    __slots__ = ("_desk", "_owner", "_read_only", "_slot", "_timeout", "_turn")
 
     def __init__(self, desk: Desk, read_only: bool, timeout: float | None) -> None:
         self._desk = desk
@@ -87,13 +85,20 @@ class Borrowed:
             raise PoolError("this connection() is in use already: its block was entered twice")
         self._owner = present_owner()
         self._slot = _take(self._desk, self._owner, self._desk.autocommit, self._read_only, self._timeout)
+        self._turn = self._slot.turn
+        self._slot.place = place_of_caller()  # last: from now on this object answers for it
         return self._slot.resource.raw
+
+    def __del__(self) -> None:
+        slot = getattr(self, "_slot", None)
+        if slot is not None and slot.owner is not None and slot.turn == self._turn:
+            self._desk.orphans.append((slot, self._turn))  # no lock here: the Watch takes it back
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        slot, self._slot = self._slot, None
-        if slot is None or slot.owner is not self._owner:
+        slot = self._slot
+        if slot is None or slot.owner is not self._owner or slot.turn != self._turn:
             raise PoolError("this connection was taken back: after a fork, or after its thread had ended")
         session = slot.resource
         try:
@@ -115,6 +120,7 @@ def getconn(desk: Desk, loans: Loans, key: Hashable, timeout: float | None) -> A
     owner = present_owner()
     slot = _take(desk, owner, desk.options.autocommit is True, False, timeout)
     loans.enter(Loan(slot.resource.raw, key, desk, slot, owner))
+    slot.place = place_of_caller()
     return slot.resource.raw
 
 
@@ -134,4 +140,5 @@ def putconn(loans: Loans, raw: Any, key: Hashable, close: bool) -> None:
         elif not session.lost and session.in_transaction:
             _roll_back(session, loan.desk.limit)
     finally:
+        loan.slot.place = None
         _give_back(loan.desk, loan.slot, loan.owner)

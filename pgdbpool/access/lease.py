@@ -65,16 +65,16 @@ class Lease:
         slot = self._desk.group.checkout(self._owner, self._timeout)
         self.turn = slot.turn
         self._slot = slot
-        slot.place = place_of_caller()
-        self.dialogue = Dialogue(self._desk, slot.resource, self._query_timeout, self._read_only)
         self.blocks = 0
         self._streams = 0
         self._own_stream: weakref.ref[Stream] | None = None
+        self.dialogue = Dialogue(self._desk, slot.resource, self._query_timeout, self._read_only)
+        slot.place = place_of_caller()  # last: from now on this object answers for it, before the Watch's strays did
 
     def _give_back(self) -> None:
         slot, dialogue = self._held(), self.dialogue
-        self._slot = None
         slot.place = None
+        self._slot = None
         take_back(dialogue.session.raw)
         self._desk.give_back(slot, self._owner, dialogue.soiled or dialogue.status != IDLE)
 

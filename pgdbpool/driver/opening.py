@@ -13,7 +13,7 @@ from psycopg2 import extensions
 
 from pgdbpool.config import EndpointOptions, GroupOptions
 from pgdbpool.driver.guarded import PooledConnection, lend, listen_to, take_back
-from pgdbpool.driver.session import ClientSide, ServerSide, Session
+from pgdbpool.driver.session import TCP_USER_TIMEOUT, ClientSide, ServerSide, Session
 
 __all__ = ["keywords", "open_session", "statement_limit"]
 
@@ -23,7 +23,7 @@ _TCP = {
     "keepalives_idle": 15,
     "keepalives_interval": 5,
     "keepalives_count": 3,
-    "tcp_user_timeout": 15_000,
+    "tcp_user_timeout": TCP_USER_TIMEOUT,
 }
 _CHECK_INTERVAL = "client_connection_check_interval"  # refused by servers whose platform cannot tell (macOS before 15)
 

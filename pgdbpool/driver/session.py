@@ -15,7 +15,9 @@ from typing import Any, NamedTuple
 import psycopg2
 from psycopg2 import extensions
 
-__all__ = ["ClientSide", "ServerSide", "Session"]
+__all__ = ["TCP_USER_TIMEOUT", "ClientSide", "ServerSide", "Session", "abandon_nameless"]
+
+TCP_USER_TIMEOUT = 15_000  # milliseconds
 
 IN_TRANSACTION = (extensions.TRANSACTION_STATUS_INTRANS, extensions.TRANSACTION_STATUS_INERROR)
 
@@ -165,15 +167,36 @@ class Session:
         """In the child of a fork: put /dev/null over the parent's socket, so that nothing can ever be sent on it."""
         with suppress(OSError):
             theirs = self._duplicate.fileno()
-            same = os.fstat(theirs).st_ino
-            null = os.open(os.devnull, os.O_RDWR)
-            try:
-                for number in (_number(self.raw), theirs):
-                    # a number that psycopg2 closed already may belong to a file of the application by now
-                    if number >= 0 and stat.S_ISSOCK((seen := os.fstat(number)).st_mode) and seen.st_ino == same:
-                        os.dup2(null, number)
-            finally:
-                os.close(null)
+            # a number that psycopg2 closed already may belong to a file of the application by now
+            same = [number for number in (_number(self.raw), theirs) if _is_same_socket(number, theirs)]
+            _cover(same)
+
+
+def abandon_nameless() -> None:
+    """In the child of a fork: the same for sockets that psycopg2 was just connecting, which no session knows yet.
+
+    They are told by the ``tcp_user_timeout`` of the pool's own, which is set before a socket connects.
+    """
+    if not os.path.isdir("/proc/self/fd") or not hasattr(socket, "TCP_USER_TIMEOUT"):
+        return
+    for number in map(int, os.listdir("/proc/self/fd")):
+        with suppress(OSError), socket.socket(fileno=os.dup(number)) as copy:
+            if copy.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == TCP_USER_TIMEOUT:
+                _cover([number])
+
+
+def _is_same_socket(number: int, other: int) -> bool:
+    if number < 0:
+        return False
+    seen = os.fstat(number)
+    return stat.S_ISSOCK(seen.st_mode) and seen.st_ino == os.fstat(other).st_ino
+
+
+def _cover(numbers: list[int]) -> None:
+    null = os.open(os.devnull, os.O_RDWR)
+    for number in numbers:
+        os.dup2(null, number)
+    os.close(null)
 
 
 def _number(raw: Any) -> int:

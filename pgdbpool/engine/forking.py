@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from pgdbpool.driver.session import abandon_nameless
+
 __all__ = ["Forkable", "connecting", "register"]
 
 _PATIENCE = 1.0  # seconds that a fork waits for connects under way
@@ -71,8 +73,10 @@ def _after_in_parent() -> None:
 
 def _after_in_child() -> None:
     global _gate
-    pools = list(_gate.pools)
+    pools, connects = list(_gate.pools), _gate.connecting
     _gate = _Gate()
+    if connects:  # they took longer than the patience: a server that does not answer
+        abandon_nameless()
     for pool in pools:
         _gate.pools.add(pool)
         pool.after_fork_in_child()

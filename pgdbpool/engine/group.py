@@ -350,6 +350,17 @@ class Group:
         self.hooks.clean(slot)
         return True
 
+    def mend(self) -> None:
+        """Put back what an exception between two instructions left in no list; under the lock there is no such moment."""
+        with self._lock:
+            for slot in self._members():
+                if slot.owner is None and slot.rest is IDLE and slot not in slot.shelf.idle:
+                    slot.since = monotonic()
+                    if self._line:
+                        self._hand_over(slot, slot.since)
+                    else:
+                        slot.shelf.idle.append(slot)
+
     def retire(self, now: float, max_idle: float) -> Iterable[Slot]:
         """Take the idle slots that are past their time off the shelves, for the caller to discard."""
         with self._lock:

@@ -28,7 +28,7 @@ T = TypeVar("T")
 _FOREVER = float("inf")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Stock:
     """What one group keeps at one server."""
 

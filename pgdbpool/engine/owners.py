@@ -9,7 +9,7 @@ from typing import Any
 
 from pgdbpool.waiting import Waiter
 
-__all__ = ["Owner", "describe", "place_of_caller", "present_owner", "where_now"]
+__all__ = ["Owner", "describe", "is_at_work", "place_of_caller", "present_owner", "where_now"]
 
 _PACKAGE = __name__.partition(".")[0]
 # Not the whole package: the demo's shop is a user like any other.
@@ -81,6 +81,18 @@ def describe(place: tuple[CodeType, int] | None) -> str:
 def _line(code: CodeType, instruction: int) -> int:
     lines = (line for start, end, line in code.co_lines() if start <= instruction < end and line is not None)
     return next(lines, code.co_firstlineno)
+
+
+def is_at_work(owner: Owner) -> bool:
+    """Whether code of this package is on that thread's stack; true too where the stack cannot be seen (a greenlet's)."""
+    frame = sys._current_frames().get(owner.ident)
+    if frame is None:
+        return True
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").startswith(_ROOMS):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def where_now(owner: Owner) -> tuple[CodeType, int] | None:

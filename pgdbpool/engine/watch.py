@@ -12,6 +12,7 @@ from pgdbpool.engine.endpoint import Endpoint
 from pgdbpool.engine.keeper import Opener, Stock, drained
 from pgdbpool.engine.monitor import Monitor
 from pgdbpool.engine.owners import describe, where_now
+from pgdbpool.engine.strays import Strays
 from pgdbpool.waiting import Slot
 
 __all__ = ["Watch"]
@@ -33,6 +34,7 @@ class Watch:
         self.orphans = orphans  # appended to by __del__ of a handler that was never left
         self.guests: list[Session] = []  # sessions in no group whose deadline counts too
         self._buried: deque[Session] = deque()
+        self._strays = {stock: Strays() for stock in stocks}
         self.ended = False  # set by the thread that closed the pool, when nothing is cut any more
 
     def tick(self) -> float:
@@ -45,8 +47,11 @@ class Watch:
             busy = True
             cut_if_late(session, now)
         for stock in self.stocks:
-            for slot in stock.group.members():
+            slots = stock.group.members()
+            for slot in slots:
                 busy |= self._look(stock, slot, now)
+            self._strays[stock].look(stock.group, slots, now)
+            stock.group.mend()
             self._retire(stock, now)
         for opener in self.openers:
             if opener.nascent is not None:

@@ -13,7 +13,8 @@ from typing import Any
 from pgdbpool.engine.group import Group, Hooks
 from pgdbpool.engine.owners import Owner, present_owner
 from pgdbpool.errors import DBOfflineError, NestedCheckout, PoolClosed, PoolError, PoolTimeout, TooManyRequests
-from pgdbpool.waiting import CLEANING, GONE, IDLE, Shelf, Slot, Waiter
+from pgdbpool.waiting import GONE, IDLE, Shelf, Slot
+from tests.stress.instruments import Broken, Hands, Interrupted, Line, StormyWaiter, WatchedLock
 from tests.unit.groups import explained
 
 CAPACITY = 3
@@ -22,98 +23,6 @@ ACTORS = 10
 KEEPERS = 2
 LULL = 0.1  # seconds; every third one is quiet
 TIMEOUTS = (0.0, 0.0002, 0.001, 0.005, 0.05, 2.0)
-
-
-class Broken(AssertionError):
-    """An invariant does not hold."""
-
-
-class Interrupted(BaseException):
-    """What a signal handler might raise at any time."""
-
-
-class Hands:
-    """Who uses which connection; each is taken and left by compare-and-set."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._users: dict[int, object] = {}
-        self._opened = 0
-
-    def open(self) -> int:
-        with self._lock:
-            self._opened += 1
-            self._users[self._opened] = None
-            return self._opened
-
-    def move(self, number: int, before: object, after: object) -> None:
-        with self._lock:
-            if number not in self._users:
-                raise Broken(f"{number} is used after it was closed")
-            if self._users[number] is not before:
-                raise Broken(f"{number} is in two hands: {self._users[number]} and {after or before}")
-            self._users[number] = after
-
-    def inherit(self, number: int, heir: object) -> None:
-        """Take what a thread that ended may have left behind."""
-        last = self._users.get(number)
-        self.move(number, None if not isinstance(last, Owner) or last.alive else last, heir)
-
-    def close(self, number: int, by: object = None) -> None:
-        self.move(number, by, None)
-        with self._lock:
-            del self._users[number]
-
-    def open_ones(self) -> list[int]:
-        with self._lock:
-            return list(self._users)
-
-
-class Line(deque[Waiter]):
-    """A line of waiters that notes, under the group's lock, who joined it where and who left it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.order: list[Waiter] = []
-        self.jumped: list[str] = []
-
-    def append(self, waiter: Waiter) -> None:
-        super().append(waiter)
-        self.order.append(waiter)
-
-    def appendleft(self, waiter: Waiter) -> None:
-        super().appendleft(waiter)
-        self.order.insert(0, waiter)
-
-    def remove(self, waiter: Waiter) -> None:
-        super().remove(waiter)
-        self.order.remove(waiter)
-
-    def settled(self, waiter: Waiter, slot: Slot | None) -> None:
-        if slot is not None and self.order[0] is not waiter:
-            self.jumped.append(f"the queue was jumped: number {self.order.index(waiter) + 1} was served")
-        self.order.remove(waiter)
-
-
-class StormyWaiter(Waiter):
-    """A waiter that tells the line when it is settled, and is now and then interrupted where it has dice."""
-
-    __slots__ = ("_dice", "_line")
-
-    def __init__(self, line: Line, dice: random.Random | None) -> None:
-        self._line = line
-        self._dice = dice
-        super().__init__()
-
-    def settle(self, slot: Slot | None = None, error: BaseException | None = None) -> None:
-        self._line.settled(self, slot)
-        super().settle(slot, error)
-
-    def wait(self, timeout: float) -> bool:
-        if self._dice is not None and timeout > 0 and self._dice.random() < 0.1:
-            super().wait(min(timeout, self._dice.random() / 500))
-            raise Interrupted
-        return super().wait(timeout)
 
 
 class Storm:
@@ -130,6 +39,7 @@ class Storm:
         hooks = Hooks(lambda _: None, self._prove, self._soiled.append, self._close, explained)
         self.group = kind("storm", [self.shelf], hooks, ping_after=0.005, max_waiting=MAX_WAITING)
         self.line = self.group._line = Line()
+        self.group._lock = WatchedLock(self._dice, self._inspect)
         self.broken: list[BaseException] = []
         self._calm = False
         self._actors_stop = threading.Event()
@@ -167,7 +77,8 @@ class Storm:
 
     def _raise(self) -> None:
         if self.broken:
-            raise self.broken[0] if isinstance(self.broken[0], Broken) else Broken("unexpected") from self.broken[0]
+            error = self.broken[0]
+            raise error if isinstance(error, Broken) else Broken(f"unexpected {error!r}") from error
 
     def _check(self, holds: object, what: str) -> None:
         if not holds:
@@ -200,15 +111,13 @@ class Storm:
             actor.join(10)
             self._check(not actor.is_alive(), f"{actor.name} waits for ever")
         self._raise()
-        self.inspect()
 
     def _see_to(self, actors: list[threading.Thread], until: float) -> None:
         while monotonic() < until and not self.broken:
-            self.inspect()
             for n, actor in enumerate(actors):
                 if not actor.is_alive():
                     actors[n] = self._start(self._act, f"actor-{n}-{self.events.total()}")
-            sleep(0.0005)
+            sleep(0.002)
 
     def _act(self, dice: random.Random) -> None:
         owner = present_owner()
@@ -222,7 +131,6 @@ class Storm:
             except PoolClosed:
                 return
             self._check_books(owner, [])
-            self.inspect()
             if int(monotonic() / LULL) % 3 == 0:
                 sleep(dice.random() * LULL)
 
@@ -233,9 +141,9 @@ class Storm:
         self._check_books(owner, held)
         sleep(dice.random() / 1000) if dice.random() < 0.5 else None
         try:
-            if dice.random() < 0.15 and self._borrow(owner, dice, held) == "die":
+            if dice.random() < (0.15, 0.5)[len(held) > 1] and self._borrow(owner, dice, held) == "die":
                 return "die"
-            how = dice.choices(("clean", "soiled", "twice", "break", "die"), (60, 20, 10, 7, 3))[0]
+            how = dice.choices(("clean", "soiled", "twice", "break", "die"), (55, 20, 10, 12, 3))[0]
         except BaseException:
             self._give_back(slot, owner, "clean")
             raise
@@ -277,14 +185,16 @@ class Storm:
     def _open(self, dice: random.Random) -> None:
         roll = 1.0 if self._calm else dice.random()
         sleep(dice.random() / 2000)
-        if roll < 0.05:
+        if roll < 0.1:
             self.group.give_up(self.shelf, OSError("password"), until=monotonic() + 0.005)
-        elif roll < 0.15:
+        elif roll < 0.2:
             self.group.give_up(self.shelf)
         else:
             number, now = self.hands.open(), monotonic()
             lives = 1000.0 if self._calm else dice.choice((0.002, 0.1, 1000.0))
-            self.group.add(Slot(self.shelf, number, lambda _: number in self._dead or self._rolls(0.05), now, now + lives))
+            self.group.add(
+                Slot(self.shelf, number, lambda _: number in self._dead or self._rolls(0.05), now, now + lives)
+            )
 
     def _rolls(self, chance: float) -> bool:
         return not self._calm and self._dice.random() < chance
@@ -333,22 +243,30 @@ class Storm:
 
     # -- what must hold -------------------------------------------------------------------------------------------
 
-    def inspect(self) -> None:
-        """Under the lock: every connection in exactly one state and list, no more than allowed, the line in order."""
-        with self.group._lock:
-            shelf, idle = self.shelf, self.shelf.idle
-            self._check(not self.line.jumped, "; ".join(self.line.jumped))
-            self._check(list(self.line) == self.line.order, "the line is not in the order of joining")
-            self._check(not (self.line and idle), f"{len(self.line)} wait while {idle} are idle")
-            self._check(0 <= shelf.opening <= KEEPERS, f"lost: {shelf.opening} are said to be on their way")
-            self._check(len(shelf.members) + shelf.opening <= CAPACITY, f"too many: {shelf.members}, {shelf.opening}")
-            self._check(len(set(shelf.members)) == len(shelf.members), f"twice a member: {shelf.members}")
-            self._check(len(set(idle)) == len(idle), f"idle twice: {idle}")
-            self._check(set(idle) <= set(shelf.members), f"idle, but no member: {idle}, {shelf.members}")
-            for slot in shelf.members:
-                self._check(slot.rest is not GONE, f"{slot} is gone, but a member")
-                self._check((slot.state is IDLE) == (slot in idle), f"{slot} is in two states: {idle}")
-                self._check(slot.state is not CLEANING or slot.owner is None, f"{slot} is cleaned while borrowed")
+    def _inspect(self) -> None:
+        """Under the lock, at each release of it: note the first thing that is not as it must be."""
+        try:
+            self._inspect_line()
+            self._inspect_shelf(self.shelf.members, self.shelf.idle)
+        except Broken as error:
+            self.broken.append(error)
+
+    def _inspect_line(self) -> None:
+        self._check(not self.line.jumped, "; ".join(self.line.jumped))
+        self._check(list(self.line) == self.line.order, "the line is not in the order of joining")
+        self._check(not (self.line and self.shelf.idle), f"{len(self.line)} wait while {self.shelf.idle} are idle")
+
+    def _inspect_shelf(self, members: list[Slot], idle: list[Slot]) -> None:
+        opening = self.shelf.opening
+        self._check(0 <= opening <= KEEPERS, f"lost: {opening} are said to be on their way")
+        self._check(len(members) + opening <= CAPACITY, f"more than the capacity: {members}, {opening} on their way")
+        self._check(len(set(members)) == len(members), f"twice a member: {members}")
+        self._check(len(set(idle)) == len(idle), f"idle twice: {idle}")
+        self._check(set(idle) <= set(members), f"idle, but no member: {idle}, {members}")
+        for slot in members:
+            self._check(slot.rest is not GONE, f"{slot} is gone, but a member")
+            self._check((slot.state is IDLE) == (slot in idle), f"{slot} is not where it should be; idle are {idle}")
+            self._check(slot.rest is IDLE or slot.owner is None, f"{slot} is being cleaned, but borrowed")
 
     def _take_all(self) -> None:
         """Nothing was lost: one thread gets the whole capacity, and no more."""
@@ -368,7 +286,7 @@ class Storm:
             raise Broken("more than the capacity was handed out")
         for slot in taken:
             self.group.release(slot, owner)
-        self.inspect()
+        self._raise()
 
     def _end(self) -> None:
         for slot in self.group.close():

@@ -10,7 +10,7 @@ from typing import Any
 from pgdbpool.engine.group import Group, Hooks
 from pgdbpool.engine.owners import Owner
 from pgdbpool.errors import DBOfflineError, PoolError, PoolTimeout
-from pgdbpool.waiting import Shelf, Slot
+from pgdbpool.waiting import Shelf, Slot, Waiter
 from tests.servers import eventually
 
 LONG = 30.0  # a wait that the test ends by something else than time
@@ -107,3 +107,34 @@ class Client:
     @property
     def waits(self) -> bool:
         return self._thread.is_alive()
+
+
+def full(capacity: int = 1, **options: Any) -> tuple[Numbers, list[Any]]:
+    """A group whose connections are all borrowed, each by another owner, and the slots."""
+    numbers = Numbers(capacity, **options)
+    numbers.stock(*range(1, capacity + 1))
+    return numbers, [numbers.take() for _ in range(capacity)]
+
+
+class FakeWait(Waiter):
+    """A waiter whose first wait is what the test says; the later ones are real."""
+
+    def __init__(self, first: Callable[[], bool]) -> None:
+        super().__init__()
+        self._first: Callable[[], bool] | None = first
+
+    def wait(self, timeout: float) -> bool:
+        first, self._first = self._first, None
+        return super().wait(timeout) if first is None else first()
+
+
+def waiting_owner(first: Callable[[], bool]) -> Owner:
+    owner = Owner()
+    owner.waiter = FakeWait(first)
+    return owner
+
+
+def age(numbers: Numbers, seconds: float) -> None:
+    """Let all that is idle be so for longer."""
+    for slot in numbers.shelf.idle:
+        slot.since -= seconds

@@ -129,7 +129,9 @@ def test_too_many_rows() -> None:
 
 
 @pytest.mark.contract("2.p3.1")
-@pytest.mark.parametrize("way", ["fetchone", "fetchmany", "fetchall", "one", "one_or_none", "scalar", "__iter__", "__next__"])
+@pytest.mark.parametrize(
+    "way", ["fetchone", "fetchmany", "fetchall", "one", "one_or_none", "scalar", "__iter__", "__next__"]
+)
 def test_a_statement_without_rows_has_none_to_fetch(way: str) -> None:
     """Fetching from a statement that returns no rows raises ``psycopg2.ProgrammingError``, as a cursor does."""
     with pytest.raises(psycopg2.ProgrammingError, match="no results to fetch"):

@@ -12,7 +12,22 @@ from pgdbpool.access.rows import Row, row_class
 
 pytestmark = pytest.mark.timeout(20)
 
-ODD = ("count", "index", "keys", "items", "get", " 0", " 1", "", "c0", "_names", "__class__", "__getitem__", "größe", "a b")
+ODD = (
+    "count",
+    "index",
+    "keys",
+    "items",
+    "get",
+    " 0",
+    " 1",
+    "",
+    "c0",
+    "_names",
+    "__class__",
+    "__getitem__",
+    "größe",
+    "a b",
+)
 
 
 def row(**columns: Any) -> Row:
@@ -28,7 +43,7 @@ def test_a_row_is_a_tuple() -> None:
     assert hash(one) == hash((1, "a", None))
     number, name, price = one
     assert (number, name, price, len(one), "a" in one) == (1, "a", None, 3, True)
-    assert (one.index("a"), one.count(None), one + (2,), repr(one)) == (1, 1, (1, "a", None, 2), "(1, 'a', None)")
+    assert (one.index("a"), one.count(None), (*one, 2), repr(one)) == (1, 1, (1, "a", None, 2), "(1, 'a', None)")
 
 
 @pytest.mark.contract("2.p3.2")

@@ -33,7 +33,7 @@ class Work:
     def begun(self) -> bool:
         return self._begun.acquire(timeout=10)
 
-    def ends(self, answer: float | None | BaseException = None) -> None:
+    def ends(self, answer: float | BaseException | None = None) -> None:
         def obey() -> float | None:
             if isinstance(answer, BaseException):
                 raise answer
