@@ -19,9 +19,10 @@ _NEGOTIATION = (80877103, 80877104)  # SSLRequest and GSSENCRequest; PostgreSQL 
 
 def fresh_table(server: Server, name: str, columns: str = "id int PRIMARY KEY, note text") -> None:
     """An empty table of the tests' role, whatever an earlier test left of it."""
-    server.sql(f"DROP TABLE IF EXISTS {ROLE}.{name} CASCADE")
-    server.sql(f"CREATE TABLE {ROLE}.{name} ({columns})")
-    server.sql(f"ALTER TABLE {ROLE}.{name} OWNER TO {ROLE}")
+    table = f"{ROLE}.{name}"
+    server.sql(
+        f"DROP TABLE IF EXISTS {table} CASCADE; CREATE TABLE {table} ({columns}); ALTER TABLE {table} OWNER TO {ROLE}"
+    )
 
 
 def rows_of(server: Server, name: str, column: str = "id") -> list[Any]:

@@ -12,6 +12,7 @@ import psycopg2
 from psycopg2 import extensions
 
 from pgdbpool.config import EndpointOptions, GroupOptions
+from pgdbpool.driver.green import cooperate
 from pgdbpool.driver.guarded import PooledConnection, lend, listen_to, take_back
 from pgdbpool.driver.session import TCP_USER_TIMEOUT, ClientSide, ServerSide, Session
 
@@ -109,6 +110,7 @@ def open_session(
 
 
 def _connected(endpoint: EndpointOptions, group: GroupOptions, quirks: set[str]) -> Any:
+    cooperate()
     password = endpoint.password() if callable(endpoint.password) else endpoint.password
     words = keywords(endpoint, group, quirks)
     if password is not None:

@@ -174,19 +174,23 @@ def test_init_again_closes_the_old_pool_gracefully(server: Server) -> None:
 
 EXIT = """
 import sys, json, threading, time, pgdbpool
+from contextlib import suppress
 config, mode = json.loads(sys.argv[1]), sys.argv[2]
+def ask(*args, **kwargs):
+    with suppress(pgdbpool.PoolError):
+        pgdbpool.query(*args, **kwargs)
 pool = pgdbpool.init(config, wait=5)
 if mode == "borrowed":
     kept = pgdbpool.Handler(); kept.__enter__().query("SELECT 1")
     conn = pgdbpool.getconn(); conn.cursor().execute("SELECT 1")
 if mode in ("running", "frozen"):
     time.sleep(1.2)
-    threading.Thread(target=lambda: pgdbpool.query("SELECT pg_sleep(60)"), daemon=True).start()
+    threading.Thread(target=ask, args=("SELECT pg_sleep(60)",), daemon=True).start()
     pgdbpool.getconn()
     while pool.stats()["groups"]["web"]["in_use"] < 2: time.sleep(0.01)
 if mode == "waiting":
     held = [pgdbpool.getconn() for _ in range(4)]
-    threading.Thread(target=lambda: pgdbpool.query("SELECT 1", timeout=60), daemon=True).start()
+    threading.Thread(target=ask, args=("SELECT 1",), kwargs={"timeout": 60}, daemon=True).start()
     while not pool.stats()["groups"]["web"]["waiting"]: time.sleep(0.01)
 print("ready", flush=True)
 sys.stdin.readline()

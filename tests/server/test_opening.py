@@ -159,7 +159,7 @@ PERMANENT = {
     "role": ({"user": "nobody_at_all"}, "nobody_at_all"),
     "host": ({"host": "does-not-exist.invalid"}, "could not translate host name"),
     "TLS": ({"ssl": "require"}, "does not support SSL"),
-    "certificate": ({"ssl": "verify-full", "sslrootcert": "/nonexistent/ca.pem"}, "/nonexistent/ca.pem"),
+    "certificate": ({"ssl": "verify-full", "sslrootcert": "/nonexistent/ca.pem"}, "SSL"),
     "setting": ({"libpq": {"options": "-c no_such_setting=1"}}, "no_such_setting"),
 }
 

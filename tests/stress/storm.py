@@ -187,8 +187,10 @@ class Storm:
         sleep(dice.random() / 2000)
         if roll < 0.1:
             self.group.give_up(self.shelf, OSError("password"), until=monotonic() + 0.005)
-        elif roll < 0.2:
+        elif roll < 0.15:
             self.group.give_up(self.shelf)
+        elif roll < 0.2:
+            self.group.unreserve(self.shelf)
         else:
             number, now = self.hands.open(), monotonic()
             lives = 1000.0 if self._calm else dice.choice((0.002, 0.1, 1000.0))
@@ -226,6 +228,7 @@ class Storm:
             turn, owner = slot.turn, slot.owner
             if owner is not None and not owner.alive:
                 self.events["taken back"] += self.group.take_back(slot, turn)
+        self.group.mend()
         if self._calm:
             return
         for slot in self.group.retire(monotonic(), 0.02):

@@ -146,6 +146,7 @@ def test_the_served_one_comes_too_late_to_its_time_but_has_it() -> None:
     assert other.done().got is slot
     with pytest.raises(PoolTimeout):
         numbers.take(0.01, owner)
+    assert numbers.group.waiting() == 0
     assert numbers.group.tally.timeouts == 2
 
 
@@ -179,7 +180,7 @@ def test_time_that_runs_out_while_the_lock_is_held() -> None:
     assert numbers.intact()
 
 
-def test_one_came_back_between_the_two_looks() -> None:
+def test_one_came_back_between_the_two_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """What becomes idle after the first look and before joining the line is found there."""
     numbers, (slot,) = full()
     group, owner, mine = numbers.group, slot.owner, Owner()
@@ -190,7 +191,7 @@ def test_one_came_back_between_the_two_looks() -> None:
         numbers.shelf.idle.append(slot)
         return refusal(*asked)
 
-    group._refusal = released_meanwhile  # type: ignore[method-assign]
+    monkeypatch.setattr(group, "_refusal", released_meanwhile)
     assert owner is not mine
     assert numbers.take(0.0, mine) is slot
     assert (slot.owner, numbers.asked_to_grow) == (mine, [])

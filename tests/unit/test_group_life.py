@@ -52,6 +52,33 @@ def test_who_opens_for_itself() -> None:
     assert not numbers.group.reserve(numbers.shelf, asked=True)
 
 
+def test_what_may_not_be_opened_just_now_is_wanted_still() -> None:
+    """A reservation that is handed back leaves the place to the next who asks."""
+    numbers = Numbers(1, 1)
+    assert [numbers.group.reserve(numbers.shelf) for _ in range(2)] == [True, False]
+    numbers.group.unreserve(numbers.shelf)
+    assert (numbers.shelf.opening, numbers.group.reserve(numbers.shelf)) == (0, True)
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_what_went_astray_is_found_again(waits: bool) -> None:
+    """A free connection that an exception left in no list goes to whoever waits, or back on its shelf; others stay."""
+    numbers = Numbers(3)
+    numbers.stock(1, 2, 3)
+    numbers.take()
+    soiled = numbers.take()
+    numbers.group.release(soiled, soiled.owner, soiled=True)
+    astray = numbers.shelf.idle.pop()
+    client = Client.in_line(numbers) if waits else None
+    numbers.group.mend()
+    numbers.group.mend()
+    if client is None:
+        assert numbers.idle() == [astray.resource]
+    else:
+        assert client.done().got is astray
+    assert [slot.state for slot in numbers.shelf.members] == ["borrowed" if waits else "idle", "cleaning", "borrowed"]
+
+
 def test_discarding_twice_closes_once() -> None:
     """A connection leaves the books once, and its turns and time stay counted."""
     numbers = Numbers(1)

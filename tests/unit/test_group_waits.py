@@ -165,6 +165,7 @@ def test_an_exception_in_the_moment_of_the_hand_over_loses_nothing() -> None:
     assert clients[0].done().got is slot
     with pytest.raises(PoolTimeout):  # the wake-up that it did not take wakes no later wait
         numbers.take(0.01, owner)
+    assert numbers.group.waiting() == 0
 
 
 def test_an_exception_in_asking_for_growth_leaves_the_line() -> None:

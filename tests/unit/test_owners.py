@@ -11,7 +11,7 @@ import pytest
 
 from pgdbpool.engine.guard import Grip
 from pgdbpool.engine.loans import Loan, Loans
-from pgdbpool.engine.owners import Owner, describe, place_of_caller, present_owner, where_now
+from pgdbpool.engine.owners import Owner, describe, is_at_work, place_of_caller, present_owner, where_now
 from pgdbpool.errors import PoolError
 from pgdbpool.waiting import Shelf, Slot
 from tests.servers import eventually
@@ -143,6 +143,25 @@ def test_where_a_thread_stands() -> None:
     assert ended(seen[0])
     seen[0].ident = threading.get_ident()
     assert where_now(seen[0]) is None
+
+
+@pytest.mark.parametrize(("module", "answer"), [("pgdbpool.access.invented", True), ("shop.views", False)])
+def test_who_is_at_work(module: str, answer: bool) -> None:
+    """A thread is at work while code of this package is anywhere on its stack; one that cannot be seen counts as such."""
+    go = threading.Event()
+    seen: list[Owner] = []
+    text = "def asked():\n    stands_here(seen, go)\n"
+    names = {"__name__": module, "stands_here": stands_here, "seen": seen, "go": go}
+    exec(compile(text, "invented.py", "exec"), names)
+    thread = threading.Thread(target=names["asked"])
+    thread.start()
+    try:
+        assert eventually(lambda: seen)
+        assert is_at_work(seen[0]) is answer
+    finally:
+        go.set()
+        thread.join(10)
+    assert eventually(lambda: is_at_work(seen[0]))
 
 
 @pytest.mark.contract("4.protected.1", "4.protected.2")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any, NamedTuple
 
 import psycopg2
@@ -90,6 +91,7 @@ def test_fetchmany() -> None:
     assert [[row[0] for row in one.fetchmany(size)] for size in (2, 0, 2, 2, 2)] == [[0, 1], [], [2, 3], [4], []]
     assert five().fetchmany() == [(0, "n0")]
     assert len(five().fetchmany(size=3)) == 3
+    assert five().fetchmany(None) == [(0, "n0")]
 
 
 def test_len_is_of_all_rows() -> None:
@@ -155,3 +157,15 @@ def test_equal_names_in_a_result() -> None:
     """Of equal column names the first wins; ``columns`` has both."""
     one = result((1, 2), names=("id", "id"))
     assert (one.columns, one.one()["id"]) == (("id", "id"), 1)
+
+
+@pytest.mark.contract("2.p3.3")
+@pytest.mark.parametrize("fetched", [0, 2])
+def test_a_result_can_be_pickled(fetched: int) -> None:
+    """A result is complete: it survives pickling, and goes on where it was."""
+    one = five()
+    one.fetchmany(fetched)
+    again = pickle.loads(pickle.dumps(one))
+    assert (again.rowcount, again.statusmessage, again.columns, len(again)) == (5, "SELECT 5", ("id", "name"), 5)
+    assert [row["id"] for row in again] == list(range(fetched, 5))
+    assert pickle.loads(pickle.dumps(without_rows())).description is None

@@ -91,7 +91,7 @@ class Position:
 
 def test_whatever_is_an_index() -> None:
     """Whatever Python takes for an index is one."""
-    assert row(a=1, b=2)[Position()] == 2  # type: ignore[index]
+    assert row(a=1, b=2)[Position()] == 2
 
 
 @pytest.mark.contract("2.p3.2")
@@ -99,7 +99,7 @@ def test_a_row_becomes_a_dict() -> None:
     """``dict(row)``, ``keys()`` and ``items()`` give the columns in their order."""
     one = row(id=1, name="a")
     assert dict(one) == {"id": 1, "name": "a"}
-    assert {**one} == {"id": 1, "name": "a"}  # type: ignore[dict-item]
+    assert {**one} == {"id": 1, "name": "a"}
     assert list(one.keys()) == ["id", "name"]
     assert list(one.items()) == [("id", 1), ("name", "a")]
 
