@@ -16,7 +16,7 @@ from pgdbpool.engine.engine import Engine
 from pgdbpool.engine.owners import present_owner
 from pgdbpool.engine.single import Single
 from pgdbpool.engine.threaded import Threaded
-from pgdbpool.errors import ConfigError, PoolTimeout, UnconfiguredGroupError
+from pgdbpool.errors import ConfigError, PoolError, PoolTimeout, UnconfiguredGroupError
 from pgdbpool.report import figures, plan, probing
 
 __all__ = ["Pool"]
@@ -48,13 +48,18 @@ class Pool:
 
     def _wait(self, patience: float) -> None:
         deadline = monotonic() + patience
-        while not self._engine.ready():
-            if monotonic() >= deadline:
-                error = PoolTimeout(f"the pool was not ready within {patience:g} s. {self._engine.describe()}")
-                error.__cause__ = self._engine.last_error()
-                self._engine.close(0)
-                raise error
-            sleep(0.005)
+        owner = present_owner()
+        try:
+            for desk in self._desks.values():  # a group without a minimum opens one when it is asked
+                desk.group.release(desk.group.checkout(owner, deadline - monotonic()), owner)
+            while not self._engine.ready():
+                if monotonic() >= deadline:
+                    raise PoolTimeout("fewer connections than min_connections")
+                sleep(0.005)
+        except PoolError as reason:
+            self._engine.close(0)
+            error = PoolTimeout(f"the pool is not ready within {patience:g} s: {reason} {self._engine.describe()}")
+            raise error from (reason.__cause__ or self._engine.last_error())
 
     def desk(self, group: str | None) -> Desk:
         """Internal: the group's desk. Raises ``UnconfiguredGroupError``."""

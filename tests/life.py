@@ -36,7 +36,7 @@ def outcome(work: Callable[..., Any], *args: Any) -> Outcome:
     return Outcome(value, error, now - since, now)
 
 
-class thread_of:  # noqa: N801 reads as a function
+class thread_of:
     """``work`` in a daemon thread; ``result(limit)`` is its outcome, and fails if it still runs after the limit."""
 
     def __init__(self, work: Callable[..., Any], *args: Any) -> None:
@@ -139,7 +139,7 @@ def full(pool: Any, count: int, group: str | None = None) -> bool:
     name = group or next(iter(pool.stats()["groups"]))
     pids = warm(pool, count, group)
     figures = pool.stats()["groups"][name]
-    return len(set(pids)) == figures["idle"] == count and figures["in_use"] == figures["waiting"] == 0
+    return bool(len(set(pids)) == figures["idle"] == count and figures["in_use"] == figures["waiting"] == 0)
 
 
 def in_child(work: Callable[[], Any], limit: float = 15.0) -> Any:

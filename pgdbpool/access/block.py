@@ -21,9 +21,10 @@ __all__ = ["Block"]
 class Block:
     """``with`` block in one transaction of a lease, or in a savepoint of the one that is open."""
 
-    __slots__ = ("_before", "_depth", "_lease", "_opening", "_savepoint")
+    __slots__ = ("_before", "_depth", "_lease", "_opening", "_savepoint", "_within")
 
-    def __init__(self, lease: Lease, opening: str) -> None:
+    def __init__(self, lease: Lease, opening: str, *, within: bool = False) -> None:
+        self._within = within  # a savepoint, also where the transaction has yet to begin
         self._lease = lease
         self._opening = opening
         self._depth = 0
@@ -37,7 +38,7 @@ class Block:
                 raise aborted(dialogue.first_error)
             self._before = dialogue.opening
             self._savepoint = ""
-            if lease.blocks or dialogue.status != IDLE:
+            if lease.blocks or dialogue.status != IDLE or self._within:
                 self._set_savepoint(lease)
             else:
                 dialogue.opening = self._opening

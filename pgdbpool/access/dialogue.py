@@ -18,6 +18,7 @@ __all__ = ["FAILED", "IDLE", "Dialogue", "begin"]
 IDLE = extensions.TRANSACTION_STATUS_IDLE
 FAILED = extensions.TRANSACTION_STATUS_INERROR
 
+_UNDO = ("ROLLBACK", "ABORT")
 _BETWEEN = "\n;\n"  # on lines of their own: a statement may end in a comment
 _LEVELS = ("read uncommitted", "read committed", "repeatable read", "serializable")
 
@@ -98,9 +99,12 @@ class Dialogue:
         prefix = self.prefix(verdict, limit, transactional) + front
         in_transaction = self.status != IDLE or "BEGIN" in prefix
         in_doubt = not verdict.reads and (verdict.controls_transaction or not in_transaction)
+        failed = self.status == FAILED
         cursor = self.send(prefix + text, params, prefix=prefix, in_doubt=in_doubt, limit=limit)
         if verdict.controls_transaction:
-            self._after_control(cursor.statusmessage)
+            self._after_control(failed and verdict.keyword not in _UNDO)
+        elif self.status != FAILED:
+            self.first_error = None  # the user went back to a savepoint of his own
         return cursor
 
     def prefix(self, verdict: Verdict, limit: int, transactional: bool) -> str:
@@ -141,8 +145,6 @@ class Dialogue:
                 self.begin_lost = due and self.status == IDLE
                 self.first_error = self.first_error or failure
             raise failure from error
-        if self.first_error is not None and self.status != FAILED:
-            self.first_error = None  # the user went back to a savepoint of his own
         return cursor
 
     def send_all(self, prefix: str, statements: list[str]) -> None:
@@ -187,14 +189,14 @@ class Dialogue:
         if not verdict.controls_transaction:
             raise aborted(self.first_error)
         first, self.first_error, self.begin_lost = self.first_error, None, False
-        if verdict.keyword not in ("ROLLBACK", "ABORT"):
+        if verdict.keyword not in _UNDO:
             raise aborted(first)
 
-    def _after_control(self, answer: str) -> None:
-        """The user said BEGIN or COMMIT himself."""
+    def _after_control(self, failed: bool) -> None:
+        """The user said BEGIN or COMMIT himself; ``failed``: what he committed had failed, and was rolled back."""
         self.epoch += 1
         first, self.first_error = self.first_error, None
-        if answer == "ROLLBACK" and first is not None:
+        if failed:
             raise aborted(first)
 
     # -- the transaction's end --------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from pgdbpool.driver.guarded import first_error, lend, take_back, was_used
 from pgdbpool.driver.session import Session
 from pgdbpool.engine.loans import Loan, Loans
 from pgdbpool.engine.owners import Owner, place_of_caller, present_owner
-from pgdbpool.errors import PoolError
+from pgdbpool.errors import DBConnectionError, PoolError
 from pgdbpool.waiting import Slot
 
 __all__ = ["Borrowed", "getconn", "putconn"]
@@ -50,6 +50,8 @@ def _give_back(desk: Desk, slot: Slot, owner: Owner, *, soiled: bool = False) ->
 
 def _commit(session: Session, limit: float) -> None:
     raw = session.raw
+    if session.lost or (session.poll(0) and session.hung_up()):  # a COMMIT that was never sent is in no doubt
+        raise DBConnectionError("the connection was lost before COMMIT was sent; nothing of the transaction was kept")
     if raw.get_transaction_status() == extensions.TRANSACTION_STATUS_INERROR:
         with session.within(limit):
             _base.rollback(raw)
@@ -102,7 +104,7 @@ class Borrowed:
             raise PoolError("this connection was taken back: after a fork, or after its thread had ended")
         session = slot.resource
         try:
-            if was_used(session.raw) and not session.lost and not session.raw.autocommit:
+            if was_used(session.raw) and not session.closed_by_user and not session.raw.autocommit:
                 if error is None:
                     _commit(session, self._desk.limit)
                 else:

@@ -55,6 +55,7 @@ class Lease:
         self._read_only = read_only
         self._timeout = desk.timeout if timeout is None else timeout
         self._query_timeout = desk.query_timeout if query_timeout is None else query_timeout
+        self.blocks = 0
 
     # -- taking and giving back -------------------------------------------------------------------------------------
 
@@ -65,7 +66,6 @@ class Lease:
         slot = self._desk.group.checkout(self._owner, self._timeout)
         self.turn = slot.turn
         self._slot = slot
-        self.blocks = 0
         self._streams = 0
         self._own_stream: weakref.ref[Stream] | None = None
         self.dialogue = Dialogue(self._desk, slot.resource, self._query_timeout, self._read_only)
@@ -85,6 +85,11 @@ class Lease:
         if slot.owner is not self._owner or slot.turn != self.turn:
             raise PoolError("this handler's connection was taken back: after a fork, or after its thread had ended")
         return slot
+
+    def is_held(self, turn: int) -> bool:
+        """Internal: whether that turn still goes on."""
+        slot = self._slot
+        return slot is not None and turn == self.turn == slot.turn
 
     def __del__(self) -> None:
         slot = getattr(self, "_slot", None)
@@ -138,20 +143,25 @@ class Lease:
 
     def executemany(self, sql: Any, rows: Iterable[Any]) -> None:
         """The statement once for each row of parameters, many to a message; all of them or none."""
-        if self._autocommit and not self.blocks and self.dialogue.status == IDLE:
-            with Block(self, self.dialogue.opening):
-                self._execute_pages(sql, iter(rows))
-        else:
-            self._execute_pages(sql, iter(rows))
+        self._held()
+        rest = iter(rows)
+        page, following = _page(rest), _page(rest)
+        if not following and self._transactional:  # one message is all or nothing by itself
+            self._execute_page(sql, page)
+            return
+        with Block(self, self.dialogue.opening, within=not self._autocommit):
+            while page:
+                self._execute_page(sql, page)
+                page, following = following, _page(rest)
 
-    def _execute_pages(self, sql: Any, rows: Iterator[Any]) -> None:
-        while page := list(islice(rows, _PAGE)):
-            with self.at_work() as dialogue:
-                text, verdict = self._admit(sql)
-                prefix = dialogue.prefix(verdict, dialogue.query_timeout, True)
-                statements = self._written_out(text, page)
-                dialogue.soiled = dialogue.soiled or not verdict.clean or not all(map(plain, page))
-                dialogue.note_write(verdict)
+    def _execute_page(self, sql: Any, page: list[Any]) -> None:
+        with self.at_work() as dialogue:
+            text, verdict = self._admit(sql)
+            prefix = dialogue.prefix(verdict, dialogue.query_timeout, True)
+            statements = self._written_out(text, page)
+            dialogue.soiled = dialogue.soiled or not verdict.clean or not all(map(plain, page))
+            dialogue.note_write(verdict)
+            if statements:
                 dialogue.send_all(prefix, statements)
 
     def _written_out(self, text: str, page: list[Any]) -> list[str]:
@@ -226,6 +236,10 @@ class Lease:
             if not session.raw.is_lent:
                 lend(session.raw, session, limit_of(self._query_timeout), managed=self._transactional)
             return session.raw
+
+
+def _page(rows: Iterator[Any]) -> list[Any]:
+    return list(islice(rows, _PAGE))
 
 
 _BLOCK = "the block commits when it ends, and rolls back on an exception"

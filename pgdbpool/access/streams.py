@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pgdbpool.access.dialogue import IDLE
 from pgdbpool.access.rows import Row, row_class
+from pgdbpool.errors import DBQueryError
 
 if TYPE_CHECKING:
     from pgdbpool.access.lease import Lease
@@ -37,7 +38,7 @@ class Stream:
     def is_open(self) -> bool:
         """Whether its cursor still stands on the server."""
         lease = self._lease
-        return self._more and lease.turn == self._turn and lease.dialogue.epoch == self._epoch
+        return self._more and lease.is_held(self._turn) and lease.dialogue.epoch == self._epoch
 
     def __iter__(self) -> Stream:
         return self
@@ -51,7 +52,11 @@ class Stream:
 
     def _fetch(self) -> None:
         with self._lease.at_work(self._turn) as dialogue:
-            cursor = dialogue.send(f"FETCH FORWARD {self._size:d} FROM {self._name}")
+            try:
+                cursor = dialogue.send(f"FETCH FORWARD {self._size:d} FROM {self._name}")
+            except DBQueryError:
+                self._end()
+                raise
             rows = cursor.fetchall()
             if self._row is None:
                 self._row = row_class(tuple(column.name for column in cursor.description))

@@ -3,50 +3,31 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Any
 
 from psycopg2 import ProgrammingError, extensions
 
-__all__ = ["default_label", "dsn_parts", "wrong_keyword"]
-
-_KEYWORD = re.compile(r"[a-z_]+\Z")
-
-# libpq tells whether it knows a keyword, not which ones it knows; only for proposals (libpq 17, "Parameter Key Words").
-_COMMON = """channel_binding client_encoding fallback_application_name gssencmode gsslib hostaddr keepalives
-    keepalives_count keepalives_idle keepalives_interval krbsrvname load_balance_hosts options passfile require_auth
-    requirepeer service sslcertmode sslcompression sslcrl sslcrldir sslnegotiation sslpassword sslsni
-    ssl_max_protocol_version ssl_min_protocol_version tcp_user_timeout""".split()
+__all__ = ["default_label", "read_dsn"]
 
 
-def dsn_parts(dsn: str) -> dict[str, Any] | str:
-    """The DSN's keywords and values, empty ones omitted; or what is wrong with it, in words that hold no part of it."""
+def read_dsn(dsn: str | None) -> tuple[dict[str, Any], str]:
+    """The DSN's keywords and values, empty ones omitted; and what is wrong with it, in words that hold no part of it."""
     try:
-        parts = extensions.parse_dsn(dsn)
+        parts = extensions.parse_dsn(dsn or "")
     except ProgrammingError as error:
         if "invalid connection option" in str(error) or "invalid URI query parameter" in str(error):
-            return "it has a keyword that this libpq does not know"
-        return "libpq cannot read it; allowed: a URI (postgresql://…) or a keyword string (host=… dbname=…)"
-    if dsn.startswith(("postgresql://", "postgres://")) and _misread(dsn):
-        return "it has an @ too many; allowed: special characters of user and password as %40 and the like"
-    return {word: value for word, value in parts.items() if value}
+            return {}, "it has a keyword that this libpq does not know"
+        return {}, "libpq cannot read it; allowed: a URI (postgresql://…) or a keyword string (host=… dbname=…)"
+    if dsn and dsn.startswith(("postgresql://", "postgres://")) and _misread(dsn):
+        return {}, "it has an @ too many; allowed: special characters of user and password as %40 and the like"
+    return {word: value for word, value in parts.items() if value}, ""
 
 
 def _misread(uri: str) -> bool:
     """Whether libpq, for which a bare @ or / ends the password, has taken a part of it for host or database."""
     authority, _, rest = uri.partition("://")[2].partition("/")
     return authority.count("@") > 1 or "@" in rest.partition("?")[0]
-
-
-def wrong_keyword(word: Any) -> str | None:
-    """What is wrong with a keyword of ``libpq``, asked of the libpq at hand."""
-    if isinstance(word, str) and _KEYWORD.match(word) and isinstance(dsn_parts(f"{word}=1"), dict):
-        return None
-    near = get_close_matches(str(word), _COMMON, n=1) if isinstance(word, str) else ()
-    nearest = f"did you mean {near[0]!r}? " if near else ""
-    return f"unknown to this libpq; {nearest}allowed: libpq's parameter key words, such as 'tcp_user_timeout'"
 
 
 def default_label(host: str | None, port: int | None, words: Mapping[str, Any]) -> str:

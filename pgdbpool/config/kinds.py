@@ -1,220 +1,156 @@
-"""What a value may be: one ``Kind`` per sort of value, with its check and its description in one place."""
+"""What a value may be: one ``Kind`` per sort of value, its check and its description in one place."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
-from pgdbpool.config.problems import Place
+from pgdbpool.config.problems import Place, Refused
 from pgdbpool.config.readonly import ReadOnly
 
 __all__ = [
-    "LONGEST_AGE",
-    "LONGEST_WAIT",
-    "Kind",
-    "Refused",
-    "function",
-    "milliseconds",
-    "names",
-    "number",
-    "optional",
-    "path",
-    "seconds",
-    "secret",
-    "settings",
-    "switch",
-    "text",
-    "whole",
-    "word",
-    "words_of_libpq",
-]
+    "DSN", "KEYWORD_VALUE", "MILLISECONDS", "NAMES", "PASSWORD", "PATH", "SETTING_VALUE", "SWITCH",
+    "Kind", "is_name", "mapping", "number", "one_or_more", "seconds", "text", "whole", "word",
+]  # fmt: skip
 
 INT32_MAX = 2**31 - 1  # PostgreSQL's integer settings
 LONGEST_WAIT = INT32_MAX // 1000  # seconds: what PostgreSQL and poll() can count in milliseconds
-LONGEST_AGE = 10**9  # seconds
 
-_SETTING = re.compile(r"[A-Za-z_][\w$]*(\.[A-Za-z_][\w$]*)*\Z", re.ASCII)  # valid_custom_variable_name, guc.c
+_NAME = re.compile(r"[A-Za-z_][\w$]*(\.[A-Za-z_][\w$]*)*\Z", re.ASCII)  # valid_custom_variable_name, guc.c
+_TEXT = re.compile(r"[^\0\ud800-\udfff]*\Z")  # C ends at a NUL, and UTF-8 cannot express a surrogate
 
 
-class Refused(Exception):
-    """The value is not of the kind."""
+def _plain(value: Any, at: Place) -> Any:
+    """Of a subclass of str (an Enum, lazy text) the text alone, so that no code of the user's runs later."""
+    return str.__str__(value) if isinstance(value, str) else value
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What is allowed, in words; ``read`` returns the value to keep or raises Refused.
+    """What is ``allowed``, in words, and the test for it; ``keep`` makes what is kept of a good value.
 
-    What is wrong inside the value it reports to the place. ``unit`` is the short one, for a default in words.
+    What is wrong inside a dict or list, ``keep`` reports to the place. Of a ``secret`` nothing is shown.
     """
 
     allowed: str
-    read: Callable[[Any, Place], Any]
+    good: Callable[[Any], object]
+    keep: Callable[[Any, Place], Any] = _plain
     secret: bool = False
-    unit: str = ""
+    none: bool = False
+
+    def read(self, value: object, at: Place) -> Any:
+        """What is kept of the value; Refused, and a problem reported, where it is not allowed."""
+        if value is None and self.none:
+            return None
+        if not self.good(value):
+            at.refuse(value, self.allowed, secret=self.secret)
+        return self.keep(value, at)
+
+    def __or__(self, none: None) -> Kind:
+        """``kind | None``: None too, for 'not said'."""
+        return replace(self, allowed=f"{self.allowed}, or None", none=True)
 
 
-def optional(kind: Kind) -> Kind:
-    """``None`` too, for 'not said'."""
-    return Kind(
-        f"{kind.allowed}, or None", lambda v, at: None if v is None else kind.read(v, at), kind.secret, kind.unit
-    )
+# --- one value ---
 
 
 def word(*allowed: str) -> Kind:
-    def read(value: Any, at: Place) -> str:
-        return _plain(_kept(isinstance(value, str) and value in allowed, value))
-
-    return Kind(", ".join(allowed), read)
+    return Kind(", ".join(allowed), lambda value: isinstance(value, str) and value in allowed)
 
 
-def whole(low: int, high: int = INT32_MAX, unit: str = "") -> Kind:
-    def read(value: Any, at: Place) -> int:
-        return int(_kept(_is_number(value, int) and low <= value <= high, value))
-
-    return Kind(f"a whole number{unit}, {low} to {high}", read)
+def whole(low: int, high: int = INT32_MAX, of: str = "") -> Kind:
+    return Kind(f"a whole number{of}, {low} to {high}", lambda value: _is_number(value, int) and low <= value <= high)
 
 
-def number(low: float, high: float, unit: str = "", *, above: bool = False) -> Kind:
-    """A finite number from ``low`` (``above``: more than that) to ``high``."""
-
-    def read(value: Any, at: Place) -> float:
-        inside = _is_number(value, int, float) and low <= value <= high  # false for NaN
-        return float(_kept(inside and not (above and value == low), value))
-
-    return Kind(f"a number{unit}, {f'more than {low}, up' if above else low} to {high}", read)
+def number(low: float, high: float, of: str = "") -> Kind:
+    """A finite number."""
+    return Kind(f"a number{of}, {low} to {high}", lambda value: _is_number(value, int, float) and low <= value <= high)
 
 
-def seconds(*, above: bool = False, high: int = LONGEST_WAIT) -> Kind:
-    return replace(number(0, high, " of seconds", above=above), unit="s")
+def seconds(low: float = 0, high: int = LONGEST_WAIT) -> Kind:
+    return number(low, high, " of seconds")
 
 
-def milliseconds() -> Kind:
-    return replace(whole(0, unit=" of milliseconds"), unit="ms")
-
-
-def switch() -> Kind:
-    return Kind("True or False", lambda value, at: _kept(isinstance(value, bool), value))
-
-
-def text(most: int | None = None, allowed: str = "a non-empty str") -> Kind:
-    """Printable text, of at most ``most`` bytes."""
-
-    def read(value: Any, at: Place) -> str:
-        good = _is_text(value) and value and value.isprintable()
-        return _plain(_kept(good and (most is None or len(value.encode()) <= most), value))
-
-    return Kind(allowed if most is None else f"{allowed} of at most {most} bytes", read)
-
-
-def path() -> Kind:
-    def read(value: Any, at: Place) -> str:
-        if isinstance(value, os.PathLike):
-            value = os.fspath(value)
-        return _plain(_kept(_is_text(value) and value, value))
-
-    return Kind("a path (str or os.PathLike)", read)
-
-
-def secret(allowed: str, or_function: bool = False) -> Kind:
-    def read(value: Any, at: Place) -> Any:
-        if or_function and callable(value):
-            return value
-        return _plain(_kept(_is_text(value), value))
-
-    return Kind(allowed, read, secret=True)
-
-
-def function(allowed: str) -> Kind:
-    return Kind(allowed, lambda value, at: _kept(callable(value), value))
-
-
-def names() -> Kind:
-    """A collection of names; a set has no order, so it is sorted."""
-
-    def read(value: Any, at: Place) -> tuple[str, ...]:
-        _kept(isinstance(value, (list, tuple, set, frozenset)), value)
-        found = []
-        for index, item in enumerate(value):
-            if isinstance(item, str) and _SETTING.match(item):
-                found.append(_plain(item))
-            else:
-                at.item(index).refuse(item, "a function's name, such as 'age' or 'app.age'")
-        return tuple(sorted(found) if isinstance(value, (set, frozenset)) else found)
-
-    return Kind("a list or tuple of names", read)
-
-
-def settings() -> Kind:
-    def good(name: Any) -> str | None:
-        valid = isinstance(name, str) and _SETTING.match(name)
-        return (
-            None
-            if valid
-            else "not a name that PostgreSQL gives to a setting; allowed: such as 'TimeZone' or 'app.user'"
-        )
-
-    scalar = Kind("a str, an int, a finite float or a bool", _read_setting)
+def text(most: int = INT32_MAX, of: str = "") -> Kind:
+    """Printable text of at most ``most`` bytes."""
     return Kind(
-        "a dict of setting names and str, int, float or bool", lambda value, at: _mapping(value, at, good, scalar)
+        f"a non-empty str{of}",
+        lambda value: isinstance(value, str) and value.isprintable() and 0 < len(value.encode()) <= most,
     )
 
 
-def words_of_libpq(unknown: Callable[[Any], str | None]) -> Kind:
-    """A dict of libpq's keywords; ``unknown`` says what is wrong with one."""
-    scalar = Kind("a str or an int", _read_keyword, secret=True)
-    return Kind(
-        "a dict of keywords and str or int", lambda value, at: _mapping(value, at, unknown, scalar), secret=True
-    )
-
-
-def _mapping(value: Any, at: Place, wrong: Callable[[Any], str | None], scalar: Kind) -> ReadOnly[Any]:
-    _kept(isinstance(value, Mapping), value)
-    kept = {}
-    for name, item in value.items():
-        below = at.under(name)
-        if problem := wrong(name):
-            below.report(problem)
-            continue
-        try:
-            kept[_plain(name)] = scalar.read(item, below)
-        except Refused:
-            below.refuse(item, scalar.allowed, secret=scalar.secret)
-    return ReadOnly(kept)
-
-
-def _read_setting(value: Any, at: Place) -> Any:
-    if isinstance(value, str):
-        return _plain(_kept(_is_text(value), value))
-    return _kept(isinstance(value, bool) or (_is_number(value, int, float) and abs(value) < 1e300), value)
-
-
-def _read_keyword(value: Any, at: Place) -> Any:
-    return _plain(_kept(_is_text(value), value)) if isinstance(value, str) else _kept(_is_number(value, int), value)
+def is_name(value: Any) -> bool:
+    """Whether it can name a setting or a function of PostgreSQL, prefix or schema included."""
+    return isinstance(value, str) and _NAME.match(value) is not None
 
 
 def _is_number(value: Any, *types: type) -> bool:
     return isinstance(value, types) and not isinstance(value, bool)
 
 
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, (int, float)) and abs(value) < 1e300  # false for NaN
+
+
 def _is_text(value: Any) -> bool:
-    """Whether libpq and the server can be given this text: no NUL byte (C ends there), and UTF-8 can express it."""
-    if not isinstance(value, str) or "\0" in value:
-        return False
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    return isinstance(value, str) and _TEXT.match(value) is not None
 
 
-def _plain(value: str) -> str:
-    return str.__str__(value)  # of a subclass (an Enum, lazy text) the text alone
+SWITCH = Kind("True or False", lambda value: isinstance(value, bool))
+MILLISECONDS = whole(0, of=" of milliseconds")
+PATH = Kind(
+    "a path (str or os.PathLike)",
+    lambda value: isinstance(value, (str, os.PathLike)) and os.fspath(value) and _is_text(os.fspath(value)),
+    lambda value, at: _plain(os.fspath(value), at),
+)
+DSN = Kind("a libpq URI or keyword string", lambda value: value and _is_text(value), secret=True)
+PASSWORD = Kind("a str, or a callable that returns one", lambda value: callable(value) or _is_text(value), secret=True)
+KEYWORD_VALUE = Kind("a str or an int", lambda value: _is_text(value) or _is_number(value, int), secret=True)
+SETTING_VALUE = Kind("a str, int, float or bool", lambda value: _is_text(value) or _is_finite(value))
 
 
-def _kept(good: Any, value: Any) -> Any:
-    if not good:
-        raise Refused
-    return value
+# --- dicts and lists: a text in their place may be a secret ---
+
+
+def mapping(names: str, item: Kind, wrong: Callable[[Any], str | None], least: int = 0) -> Kind:
+    """A dict of ``item`` by name; ``wrong`` says what is wrong with a name."""
+
+    def keep(value: Mapping[Any, Any], at: Place) -> ReadOnly:
+        kept = {}
+        for name, each in value.items():
+            if problem := wrong(name):
+                at.under(name).report(problem)
+                continue
+            with suppress(Refused):
+                kept[_plain(name, at)] = item.read(each, at.under(name))
+        return ReadOnly(kept)
+
+    allowed = f"a dict of {names} names, each with {item.allowed}" + (f", at least {least}" if least else "")
+    return Kind(allowed, lambda value: isinstance(value, Mapping) and len(value) >= least, keep, secret=True)
+
+
+def one_or_more(item: Kind) -> Kind:
+    """One dict, or a list of at least one."""
+    return Kind(
+        f"{item.allowed}, or a list of at least one such dict",
+        lambda value: isinstance(value, Mapping) or (isinstance(value, (list, tuple)) and value),
+        lambda value, at: (item.read(value, at),) if isinstance(value, Mapping) else _each(item, value, at),
+        secret=True,
+    )
+
+
+def _each(item: Kind, values: Iterable[Any], at: Place) -> tuple[Any, ...]:
+    kept = []
+    for index, value in enumerate(values):
+        with suppress(Refused):
+            kept.append(item.read(value, at.item(index)))
+    return tuple(kept)
+
+
+_FUNCTION = Kind("a function's name, such as 'age' or 'app.age'", is_name)
+NAMES = Kind("a list or tuple of names", lambda value: isinstance(value, (list, tuple, set)), partial(_each, _FUNCTION))

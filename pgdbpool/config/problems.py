@@ -5,13 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NoReturn
 
-__all__ = ["Place", "shown"]
+__all__ = ["SOUNDS_SECRET", "Place", "Refused", "shown"]
 
-_PLAIN_NAME = re.compile(r"[\w-]+\Z")
-_MAY_BE_SECRET = re.compile(r"://|[=@]|pass|pwd|secret|token", re.IGNORECASE)
-_LONGEST = 60
-_LARGEST = 10**18
+_PLAIN_NAME = re.compile(r"[\w-]{1,60}\Z")
+
+# A text that may be a DSN or hold one's password; a name as libpq's password, passfile, sslpassword, scram_client_key,
+# oauth_client_secret, options, or as users call their settings.
+SOUNDS_SECRET = re.compile(r"://|[=@]|pass|pwd|secret|token|_key|options", re.IGNORECASE)
+
+_LARGEST = 10**18  # a much longer integer cannot even be put into words (sys.set_int_max_str_digits)
+
+
+class Refused(Exception):
+    """There is no value to keep; the problem has been reported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +30,7 @@ class Place:
     path: str = ""
 
     def under(self, key: object) -> Place:
-        if isinstance(key, str) and _PLAIN_NAME.match(key) and len(key) <= _LONGEST:
+        if isinstance(key, str) and _PLAIN_NAME.match(key):
             return Place(self.problems, f"{self.path}.{key}" if self.path else key)
         return Place(self.problems, f"{self.path}[{shown(key)}]")
 
@@ -32,32 +40,22 @@ class Place:
     def report(self, text: str) -> None:
         self.problems.append(f"{self.path or 'configuration'}: {text}")
 
-    def refuse(self, value: object, allowed: str, *, secret: bool = False) -> None:
-        """Report that ``value`` is not what is allowed; of a secret only its type is shown."""
-        found = f"a value of type {type(value).__name__} (not shown)" if secret else shown(value)
-        self.report(f"found {found}; allowed: {allowed}")
+    def refuse(self, value: object, allowed: str, *, secret: bool = False) -> NoReturn:
+        """Report that ``value`` is not what is allowed, and raise Refused."""
+        self.report(f"found {shown(value, secret=secret)}; allowed: {allowed}")
+        raise Refused
 
 
-def shown(value: object) -> str:
-    """Value and type where both are harmless and short, else the type alone.
+def shown(value: object, *, secret: bool = False) -> str:
+    """Value and type where both are short and harmless, else the type alone.
 
     What is misplaced may hold a password or a DSN, and the ``repr`` of a foreign class may tell anything.
     """
     name = type(value).__name__
     if value is None:
         return "None"
-    if isinstance(value, (bool, int, float)):
-        # A huge integer cannot even be put into words (sys.set_int_max_str_digits).
-        huge = isinstance(value, int) and abs(value) > _LARGEST
-        return f"a huge number ({name})" if huge else f"{value!r} ({name})"
-    if isinstance(value, str):
-        return _shown_text(value)
     if isinstance(value, (Mapping, list, tuple, set, frozenset)):
         return f"a {name} of {len(value)}" if len(value) else f"an empty {name}"
-    return f"a value of type {name}"
-
-
-def _shown_text(text: str) -> str:
-    if _MAY_BE_SECRET.search(text):
-        return f"a str of {len(text)} characters (not shown)"
-    return f"{text!r} (str)" if len(text) <= _LONGEST else f"a str of {len(text)} characters"
+    number = isinstance(value, float) or (isinstance(value, int) and abs(value) <= _LARGEST)
+    text = isinstance(value, str) and len(value) <= 60 and not SOUNDS_SECRET.search(value)
+    return f"{value!r} ({name})" if (number or text) and not secret else f"a value of type {name} (not shown)"

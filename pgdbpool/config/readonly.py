@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
-from typing import TypeVar
+from typing import Any
+
+from pgdbpool.config.problems import SOUNDS_SECRET
 
 __all__ = ["ReadOnly"]
 
-V = TypeVar("V")
 
-# libpq: password, passfile, sslpassword, scram_client_key, oauth_client_secret; settings: whatever users call theirs.
-_SECRET = re.compile(r"pass|pwd|secret|token|_key|options", re.IGNORECASE)
+class ReadOnly(Mapping[str, Any]):
+    """A copy of ``items`` in their order; ``repr`` shows ``***`` in place of a text or number whose name sounds secret.
 
-
-class ReadOnly(Mapping[str, V]):
-    """A copy of ``items`` in their order; ``repr`` shows ``***`` for a str whose name sounds secret."""
+    ``types.MappingProxyType`` can be neither hashed (before Python 3.12) nor copied, and shows everything.
+    """
 
     __slots__ = ("_items",)
 
-    def __init__(self, items: Mapping[str, V] | None = None) -> None:
-        self._items = dict(items or {})
+    def __init__(self, items: Mapping[str, Any]) -> None:
+        self._items = dict(items)
 
-    def __getitem__(self, name: str) -> V:
+    def __getitem__(self, name: str) -> Any:
         return self._items[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -35,13 +34,5 @@ class ReadOnly(Mapping[str, V]):
         return hash(frozenset(self._items))
 
     def __repr__(self) -> str:
-        return repr({name: _Masked() if _secret(name, value) else value for name, value in self._items.items()})
-
-
-def _secret(name: str, value: object) -> bool:
-    return isinstance(value, (str, int)) and _SECRET.search(name) is not None
-
-
-class _Masked:
-    def __repr__(self) -> str:
-        return "***"
+        secret = {name for name, value in self.items() if SOUNDS_SECRET.search(name) and isinstance(value, (str, int))}
+        return repr({name: "***" if name in secret else value for name, value in self.items()})

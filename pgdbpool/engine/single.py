@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,11 +17,14 @@ from pgdbpool.driver.guarded import take_back
 from pgdbpool.driver.session import Session
 from pgdbpool.engine.engine import Engine
 from pgdbpool.engine.group import Group
-from pgdbpool.engine.keeper import clean_slot, open_slot
+from pgdbpool.engine.keeper import clean_slot, drained, open_slot
 from pgdbpool.engine.owners import Owner, present_owner
+from pgdbpool.engine.sentences import holders
 from pgdbpool.waiting import Shelf, Slot
 
 __all__ = ["Single"]
+
+log = logging.getLogger("pgdbpool.engine")
 
 
 class NoLock:
@@ -48,24 +52,34 @@ class SingleGroup(Group):
 
     make_lock = NoLock
     open_one: Callable[[Shelf], None]
+    tidy: Callable[[], None]
+    _tidied = 0.0
+
+    def release(self, slot: Slot, owner: Owner, soiled: bool = False) -> None:
+        super().release(slot, owner, soiled)
+        if slot.since > self._tidied + 1:
+            self._tidied = slot.since
+            self.tidy()
 
     def _queue(self, owner: Owner, since: float, deadline: float, *, again: bool = False) -> Slot:
+        self.tidy()
+        shelf = self.shelves[0]
         while True:
             refusal = self._refusal(owner)
             if refusal is not None:
                 self._fail(refusal, since)
-            if self.reserve(self.shelves[0], asked=True):
-                self.open_one(self.shelves[0])
+            if self.reserve(shelf, asked=True):
+                self.open_one(shelf)
             slot = self._pop_idle()
             if slot is not None:
                 slot.owner = owner
                 slot.since = monotonic()
                 slot.turn += 1
                 return slot
-            pause = self.shelves[0].source.delay()
-            if monotonic() + pause >= deadline:
+            patience = deadline - monotonic()
+            if patience <= 0:
                 self._fail(None, since)
-            sleep(pause or 0.001)
+            sleep(min(shelf.source.delay() or 0.001, patience))
 
 
 class Single(Engine):
@@ -76,7 +90,8 @@ class Single(Engine):
     def __init__(self, options: PoolOptions) -> None:
         super().__init__(options)
         for group in self.groups.values():
-            group.open_one = self.open_one  # type: ignore[attr-defined]
+            assert isinstance(group, SingleGroup)
+            group.open_one, group.tidy = self.open_one, self._tidy
         self._closed = False
         _living.add(self)
 
@@ -107,8 +122,15 @@ class Single(Engine):
             stock.group.restore(slot)
         else:
             stock.group.discard(slot)
-        for old in stock.group.retire(monotonic(), stock.options.max_idle):
-            stock.group.discard(old)
+
+    def _tidy(self) -> None:
+        """What the Watch does elsewhere: take back what was dropped, let the old go."""
+        for slot, turn in drained(self.orphans):
+            take_back(slot.resource.raw)
+            self.stock_of(slot).group.take_back(slot, turn)
+        for stock in self.stocks:
+            for old in stock.group.retire(monotonic(), stock.options.max_idle):
+                stock.group.discard(old)
 
     def close_slot(self, slot: Slot) -> None:
         slot.resource.end()
@@ -136,8 +158,10 @@ class Single(Engine):
         for group in self.groups.values():
             for slot in group.close():
                 group.discard(slot)
+            for line in holders(group.members()):
+                log.warning("group %r closed while a connection was borrowed %s", group.name, line)
             for slot in group.members():
-                group.discard(slot)
+                slot.resource.shut_down("the pool was closed")  # whoever has it gives it back, and it is closed then
 
     def close_in_background(self, timeout: float) -> None:
         self.close(timeout)

@@ -39,18 +39,8 @@ _OPERAND_STARTS = frozenset(["", "(", ",", "op", END_OF_PREFIX])
 
 def opens_clause(word: str, before: str, clause: str) -> bool:
     """Whether ``word`` begins a new clause where ``clause`` was; in doubt what makes more names count as calls."""
-    match word:
-        case "WITH":
-            return before in ("", "(")
-        case "UPDATE":
-            return before in ("", "(", ")", "DO", "THEN")
-        case "SET":
-            return clause == "UPDATE"
-        case "GROUP":
-            return before != "WITHIN"
-        case "INSERT":
-            return before != "THEN"
-    return word in CLAUSES
+    opens = _OPENS_SOMETIMES.get(word)
+    return word in CLAUSES if opens is None else opens(before, clause)
 
 
 def called(word: str, before: str, clause: str) -> bool:
@@ -59,47 +49,43 @@ def called(word: str, before: str, clause: str) -> bool:
         return False
     if clause == "WITH" and (before in ("WITH", "RECURSIVE", ",") or (before, word) == ("NOT", "MATERIALIZED")):
         return False
-    syntax = _SOMETIMES.get(word)
+    syntax = _SYNTAX_SOMETIMES.get(word)
     return syntax is None or not syntax(before, clause)
-
-
-def _grouping(before: str, clause: str) -> bool:
-    return clause == "GROUP" and before in ("BY", ",", "DISTINCT", "ALL")
-
-
-def _conflict(before: str, clause: str) -> bool:
-    return before == "ON" and clause not in ("JOIN", "MERGE", "USING")
-
-
-def _columns_set(before: str, clause: str) -> bool:
-    return clause == "SET" and before not in _OPERAND_STARTS and before not in SYNTAX
-
-
-def _merge_insert(before: str, clause: str) -> bool:
-    return before == "THEN" and clause == "MATCHED"
-
-
-def _infix(before: str, clause: str) -> bool:
-    return before == "NOT" or (before not in _OPERAND_STARTS and before not in SYNTAX)
 
 
 def _after(*words: str) -> Callable[[str, str], bool]:
     return lambda before, clause: before in words
 
 
-_SOMETIMES: dict[str, Callable[[str, str], bool]] = {
+def _grouping(before: str, clause: str) -> bool:
+    return clause == "GROUP" and before in ("BY", ",", "DISTINCT", "ALL")
+
+
+def _infix(before: str, clause: str) -> bool:
+    return before == "NOT" or (before not in _OPERAND_STARTS and before not in SYNTAX)
+
+
+# By the token in front of the word and the clause that it is in.
+_SYNTAX_SOMETIMES: dict[str, Callable[[str, str], bool]] = {
     "BERNOULLI": _after("TABLESAMPLE"),
     "BY": _after("GROUP", "ORDER", "PARTITION"),
-    "CONFLICT": _conflict,
+    "CONFLICT": lambda before, clause: before == "ON" and clause not in ("JOIN", "MERGE", "USING"),
     "CUBE": _grouping,
     "ILIKE": _infix,
-    "INSERT": _merge_insert,
+    "INSERT": lambda before, clause: before == "THEN" and clause == "MATCHED",
     "JOIN": _infix,
     "LIKE": _infix,
     "ROLLUP": _grouping,
-    "SET": _columns_set,
+    "SET": lambda before, clause: clause == "SET" and before != "NOT" and _infix(before, clause),
     "SETS": _after("GROUPING"),
     "SYSTEM": _after("TABLESAMPLE"),
     "VARYING": _after("BIT", "CHAR", "CHARACTER", "NCHAR"),
     "ZONE": _after("TIME"),
+}
+_OPENS_SOMETIMES: dict[str, Callable[[str, str], bool]] = {
+    "GROUP": lambda before, clause: before != "WITHIN",
+    "INSERT": lambda before, clause: before != "THEN",
+    "SET": lambda before, clause: clause == "UPDATE",
+    "UPDATE": _after("", "(", ")", "DO", "THEN"),
+    "WITH": _after("", "("),
 }

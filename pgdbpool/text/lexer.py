@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-__all__ = ["fold", "tokens"]
+__all__ = ["tokens"]
 
 _START = r"A-Za-z_\x80-\U0010ffff"  # not \w: a no-break space is a letter to the server
 _REST = _START + "0-9$"
@@ -32,11 +32,17 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _COMMENT_EDGE = re.compile(r"/\*|\*/")
-_UPPER = {ord(a): ord(a) + 32 for a in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"}
+_MARKS = frozenset("( ) . , ; ::".split())
+_TOKENS = {"param": "%", "broken": "broken", "number": "op"}
+_LOWER = {ord(a): ord(a) + 32 for a in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"}
 
 
 def tokens(sql: str) -> Iterator[tuple[str, str]]:
-    """The kind and the text of each token; comments are left out, the last one is ``broken`` if one has no end."""
+    """Each token, and the name that it stands for, if any; comments are left out.
+
+    A word in upper case, ``"`` for a quoted name, ``'`` or ``e'`` for a string, ``%`` for a placeholder, one of the marks
+    ``( ) . , ; ::``, ``op`` for the rest, and ``broken``.
+    """
     at: int | None = 0
     while at is not None:
         start, at = at, None
@@ -45,16 +51,22 @@ def tokens(sql: str) -> Iterator[tuple[str, str]]:
             if kind == "block":
                 at = _after_comment(sql, match.end())
                 break
-            if kind != "line":
-                yield kind or "", match.group()
+            if kind == "word":
+                yield _word(match.group())
+            elif kind == "quoted":
+                yield '"', match.group()[1:-1].replace('""', '"')
+            elif kind == "string":
+                yield ("e'" if match.group()[0] in "eE" else "'"), ""
+            elif kind != "line":
+                yield _TOKENS.get(kind or "") or (match.group() if match.group() in _MARKS else "op"), ""
         if at == -1:
-            yield "broken", "/*"
+            yield "broken", ""
             return
 
 
-def fold(word: str) -> str:
-    """The name that an unquoted word stands for: ASCII letters only, as the server folds them in UTF-8."""
-    return word.lower() if word.isascii() else word.translate(_UPPER)
+def _word(word: str) -> tuple[str, str]:
+    """Only ASCII letters are folded, as the server does in UTF-8."""
+    return (word.upper(), word.lower()) if word.isascii() else (word, word.translate(_LOWER))
 
 
 def _after_comment(sql: str, at: int) -> int:

@@ -63,7 +63,7 @@ def _verdict(statements: list[Statement], whole: bool) -> Verdict:
     return Verdict(
         keyword=statements[0].keyword if statements else "",
         clean=known and all(s.clean for s in statements),
-        reads=known and all(s.reads for s in statements),
+        reads=known and all(s.clean and not s.writes for s in statements),
         session=next((s.session for s in statements if s.session), None),
         controls_transaction=any(s.controls_transaction for s in statements),
         joinable=known and all(s.query for s in statements),

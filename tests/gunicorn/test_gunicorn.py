@@ -51,7 +51,8 @@ class Gunicorn:
     def __init__(self, folder: Path, config: dict[str, Any], *options: str, warm: bool = False) -> None:
         (folder / "config.json").write_text(json.dumps(config))
         (folder / "shop.py").write_text(APP.replace("{warm}", str(warm)))
-        (folder / "gunicorn.conf.py").write_text("control_socket_disable = True\n")  # newer ones make one in the home directory
+        # newer ones make a socket in the home directory
+        (folder / "gunicorn.conf.py").write_text("control_socket_disable = True\n")
         command = [sys.executable, "-m", "gunicorn", "--bind", "127.0.0.1:0", *options]
         self._log = folder / "log"
         root = str(Path(__file__).resolve().parents[2])
@@ -123,7 +124,7 @@ def sessions(server: Server) -> list[Any]:
 @pytest.mark.contract("6.gunicorn-sync-gthread.1", "4.fork.1", "4.fork.2")
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_served_right_reloaded_and_ended(serve: Callable[..., Gunicorn], module_server: Server, kind: str) -> None:
-    """300 requests get their own answers; SIGHUP and SIGTERM with requests in flight lose none; 1 s later no session is left."""
+    """300 requests get their own answers; SIGHUP and SIGTERM in mid request lose none; 1 s later no session is left."""
     gunicorn = serve(*KINDS[kind], warm=True, connection_count=8)
 
     def ask(number: int) -> int:
@@ -162,7 +163,7 @@ def test_served_right_reloaded_and_ended(serve: Callable[..., Gunicorn], module_
 
 
 @pytest.mark.contract("6.gunicorn-sync-gthread.1")
-@pytest.mark.parametrize("kind", ["sync", "gthread preload"])
+@pytest.mark.parametrize("kind", ["sync", pytest.param("gthread preload", marks=pytest.mark.slow)])
 def test_a_worker_that_the_arbiter_kills(serve: Callable[..., Gunicorn], module_server: Server, kind: str) -> None:
     """A worker over its timeout is killed in the middle of a statement: its sessions are gone soon, the next one serves."""
     options = [*KINDS[kind], "--workers", "1", "--timeout", "1", "--graceful-timeout", "1"]

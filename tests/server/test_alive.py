@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import psycopg2
 import pytest
 
 from pgdbpool import DBConnectionError, PoolError
@@ -259,11 +260,10 @@ def test_a_descriptor_number_used_again_deceives_nobody(server: Server, make_poo
 
 def test_an_error_class_of_the_pool_is_psycopg2s_too(server: Server, make_pool: Callable[..., Any]) -> None:
     """Code that catches psycopg2.OperationalError today goes on to catch a lost connection."""
-    import psycopg2
-
     pool = make_pool(connection_count=1, application_name="alive-class")
-    with pytest.raises(psycopg2.OperationalError) as caught, pool.handler() as db:
+    with pool.handler() as db:
         db.query("SELECT 1")
         server.terminate("alive-class")
-        db.query("SELECT 1")
+        with pytest.raises(psycopg2.OperationalError) as caught:
+            db.query("SELECT 1")
     assert isinstance(caught.value, PoolError)

@@ -44,7 +44,7 @@ def test_every_thread_on_a_frozen_server_is_told(module_server: Server, make_poo
     with ticking() as gap, Crowd(lambda: pool.query("SELECT pg_sleep(0.005)")) as crowd:
         with frozen(module_server):
             since = time.monotonic()
-            time.sleep(5.0)
+            time.sleep(3.6)
             told = [each for each in list(crowd.all) if each.at > since]
         thawed = time.monotonic()
         crowd.goes_on()
@@ -127,7 +127,7 @@ def test_without_a_limit_three_silent_probes_cut(module_server: Server, make_poo
     """``query_timeout`` 0 on a frozen server: after three silent probes every borrowed connection is cut."""
     pool = make_pool(module_server.config({"connection_count": 2, "query_timeout": 0}))
     warm(pool, 2)
-    time.sleep(1.2)  # the monitor has found the server
+    assert eventually(lambda: module_server.sessions("pgdbpool:monitor"))
     threads = [thread_of(pool.query, "SELECT pg_sleep(60)") for _ in range(2)]
     assert eventually(lambda: pool.stats()["groups"]["web"]["in_use"] == 2)
     with ticking() as gap, frozen(module_server):
@@ -144,7 +144,7 @@ def test_without_a_limit_three_silent_probes_cut(module_server: Server, make_poo
 def test_without_a_limit_a_long_statement_is_left_alone(module_server: Server, make_pool: Callable[..., Any]) -> None:
     """``query_timeout`` 0 on a server that answers its probes: a statement may take longer than three of them."""
     pool = make_pool(module_server.config({"connection_count": 1, "query_timeout": 0}))
-    assert pool.query("SELECT 1 FROM pg_sleep(4.5)").scalar() == 1
+    assert pool.query("SELECT 1 FROM pg_sleep(3.8)").scalar() == 1
 
 
 @pytest.mark.contract("4.no-thread-waits.1")
@@ -234,7 +234,9 @@ def test_check_of_a_frozen_server_ends(module_server: Server, make_pool: Callabl
 
 
 @pytest.mark.contract("4.no-thread-waits.1")
-def test_a_frozen_server_makes_new_pools_wait_their_time_only(module_server: Server, make_pool: Callable[..., Any]) -> None:
+def test_a_frozen_server_makes_new_pools_wait_their_time_only(
+    module_server: Server, make_pool: Callable[..., Any]
+) -> None:
     """A pool made while the server stands still tells its users at ``timeout``, and serves once the server goes on."""
     with frozen(module_server):
         pool = make_pool(module_server.config({"connection_count": 2, "timeout": 0.5}, connect_timeout=2))

@@ -115,8 +115,9 @@ def test_a_connect_that_fails(config: dict[str, Any], wrong: dict[str, str], wor
 
 
 @pytest.mark.contract("1.p3.1")
-def test_a_server_that_is_away(config: dict[str, Any]) -> None:
+def test_a_server_that_is_away(config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """``Connection.init`` raises DBConnectionError where nobody listens."""
+    monkeypatch.setattr(dbpool, "_PATIENCE", 0.3)
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         with pytest.raises(dbpool.DBConnectionError, match="refused"):
@@ -151,8 +152,12 @@ def test_a_bounded_wait(config: dict[str, Any]) -> None:
 
 
 @pytest.mark.contract("1.p2.1")
-@pytest.mark.parametrize("line", ["from pgdbpool import pool as dbpool", "import pgdbpool as dbpool", "import pgdbpool.pool as dbpool"])
+@pytest.mark.parametrize(
+    "line", ["from pgdbpool import pool as dbpool", "import pgdbpool as dbpool", "import pgdbpool.pool as dbpool"]
+)
 def test_the_imports(line: str) -> None:
     """Each import, as the first one of a process, finds ``Connection`` and ``Handler``."""
-    done = subprocess.run([sys.executable, "-c", f"{line}; dbpool.Connection.init; dbpool.Handler"], capture_output=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", f"{line}; dbpool.Connection.init; dbpool.Handler"], capture_output=True, check=False
+    )
     assert (done.returncode, done.stderr) == (0, b"")

@@ -114,7 +114,11 @@ def test_code_and_diagnostics(call: Any, server: Server) -> None:
     error = raised(call, f"INSERT INTO {TABLE} (id) VALUES (1)")
     assert error.pgcode == "23505"
     assert error.pgerror.startswith("ERROR:  duplicate key")
-    assert (error.diag.schema_name, error.diag.table_name, error.diag.constraint_name) == ("web", TABLE, f"{TABLE}_pkey")
+    assert (error.diag.schema_name, error.diag.table_name, error.diag.constraint_name) == (
+        "web",
+        TABLE,
+        f"{TABLE}_pkey",
+    )
     assert error.diag.message_detail == "Key (id)=(1) already exists."
     fields = [name for name in dir(psycopg2.extensions.Diagnostics) if not name.startswith("_")]
     assert {name: getattr(error.diag, name) for name in fields} == {
@@ -309,7 +313,12 @@ def test_a_query_error_can_be_pickled(call: Any, server: Server) -> None:
         again = pickle.loads(pickle.dumps(error, protocol))
         assert type(again) is type(error)
         assert isinstance(again, psycopg2.errors.UniqueViolation)
-        assert (str(again), again.args, again.pgcode, again.pgerror) == (str(error), error.args, error.pgcode, error.pgerror)
+        assert (str(again), again.args, again.pgcode, again.pgerror) == (
+            str(error),
+            error.args,
+            error.pgcode,
+            error.pgerror,
+        )
         assert vars(again.diag) == vars(error.diag)
         assert again.diag.constraint_name == f"{TABLE}_pkey"
 

@@ -25,7 +25,9 @@ def table(server: Server) -> None:
 
 
 @pytest.mark.contract("2.call.getconn.1")
-@pytest.mark.parametrize(("words", "autocommit"), [({}, False), ({"autocommit": False}, False), ({"autocommit": True}, True)])
+@pytest.mark.parametrize(
+    ("words", "autocommit"), [({}, False), ({"autocommit": False}, False), ({"autocommit": True}, True)]
+)
 def test_autocommit(make_pool: Any, server: Server, words: dict[str, Any], autocommit: bool) -> None:
     """It is not in autocommit unless the group says so explicitly."""
     pool = make_pool(**words)

@@ -64,7 +64,9 @@ def test_the_server_refuses_writes_when_read_only(make_pool: Any, server: Server
         lambda db: list(db.stream("SELECT nextval('of_handler_limits_numbers')")),
         in_block,
     ]
-    server.sql("CREATE SEQUENCE IF NOT EXISTS web.of_handler_limits_numbers; GRANT ALL ON web.of_handler_limits_numbers TO web")
+    server.sql(
+        "CREATE SEQUENCE IF NOT EXISTS web.of_handler_limits_numbers; GRANT ALL ON web.of_handler_limits_numbers TO web"
+    )
     for way in ways:
         with pytest.raises(psycopg2.errors.ReadOnlySqlTransaction) as caught, pool.handler(read_only=True) as db:
             assert db.query("SELECT 1").scalar() == 1

@@ -163,7 +163,9 @@ def test_wait_in_vain(server: Server, wrong: dict[str, Any]) -> None:
     assert str(caught.value.__cause__).split(":")[-1].strip().split("\n")[0] in " ".join(str(caught.value).split())
     assert "wrong one" not in str(caught.value)
     assert pgdbpool.query("SELECT 1").scalar() == pool.query("SELECT 1").scalar() == 1
-    assert eventually(lambda: not [each for each in threading.enumerate() if "open" in each.name and "vain" in each.name])
+    assert eventually(
+        lambda: not [each for each in threading.enumerate() if "open" in each.name and "vain" in each.name]
+    )
 
 
 @pytest.mark.contract("2.call.init.1")
@@ -172,7 +174,9 @@ def test_without_wait_it_returns_at_once() -> None:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         began = time.monotonic()
-        pgdbpool.init({"db": {"host": "127.0.0.1", "port": bound.getsockname()[1]}, "groups": {"web": {"connection_count": 1}}})
+        pgdbpool.init(
+            {"db": {"host": "127.0.0.1", "port": bound.getsockname()[1]}, "groups": {"web": {"connection_count": 1}}}
+        )
         assert time.monotonic() - began < 0.5
         with pytest.raises(pgdbpool.DBOfflineError):
             pgdbpool.query("SELECT 1", timeout=0.2)

@@ -66,10 +66,11 @@ def test_dead_sessions_are_replaced_in_the_caller(server: Server, make_pool: Cal
     server.terminate("single-dead")
     assert pool.query("SELECT 1").scalar() == 1
     assert full(pool, 4)
-    with pytest.raises(DBConnectionError), pool.handler() as db:
+    with pool.handler() as db:
         db.query("SELECT 1")
         server.terminate("single-dead")
-        db.query("SELECT 1")
+        with pytest.raises(DBConnectionError):
+            db.query("SELECT 1")
     assert full(pool, 4)
 
 

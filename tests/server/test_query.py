@@ -218,7 +218,9 @@ def test_which_group_none_means(make_pool: Any, server: Server, names: list[str]
     """Without ``group`` it is the group called ``default``, or else the first one declared."""
     pool = make_pool({**server.config(), "groups": {name: {"connection_count": 1} for name in names}})
     shown = each_call(pool)
-    assert {way: shown[way]("SHOW application_name").scalar() for way in WAYS} == dict.fromkeys(WAYS, f"pgdbpool:{chosen}")
+    assert {way: shown[way]("SHOW application_name").scalar() for way in WAYS} == dict.fromkeys(
+        WAYS, f"pgdbpool:{chosen}"
+    )
 
 
 # -- limits -----------------------------------------------------------------------------------------------------------
@@ -316,7 +318,9 @@ def test_what_is_not_known_to_read_is_a_write(
     make_pool: Any, server: Server, wire: Wire, table: str, text: str, read_only: bool | None
 ) -> None:
     """Whatever is not known to only read is in doubt when its answer is lost; ``read_only=False`` says that it writes."""
-    server.sql(f"CREATE OR REPLACE FUNCTION web.web_writes() RETURNS int LANGUAGE sql AS 'DELETE FROM web.{TABLE}; SELECT 1'")
+    server.sql(
+        f"CREATE OR REPLACE FUNCTION web.web_writes() RETURNS int LANGUAGE sql AS 'DELETE FROM web.{TABLE}; SELECT 1'"
+    )
     pool = make_pool(wire.config())
     wire.lose_answer(text)
     with pytest.raises(pgdbpool.InDoubt):

@@ -101,7 +101,9 @@ def test_in_autocommit_it_ends_what_it_began(make_pool: Any, server: Server) -> 
     """In autocommit a stream has a transaction of its own, which ends with its last row."""
     with make_pool().handler() as db:
         assert len(list(db.stream(COUNT, (25,), size=10))) == 25
-        assert [each.state for each in server.sessions("pgdbpool:web") if each.pid == db.connection.info.backend_pid] == ["idle"]
+        assert [
+            each.state for each in server.sessions("pgdbpool:web") if each.pid == db.connection.info.backend_pid
+        ] == ["idle"]
         insert(db, 1)
         assert rows_of(server, TABLE) == [1]
 

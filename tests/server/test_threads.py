@@ -9,14 +9,14 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import psycopg2
 import pytest
 
 from pgdbpool import DBQueryError, PoolError
-from tests.life import Outcome, full, outcomes, thread_of, warm
+from tests.life import Outcome, full, outcome, outcomes, thread_of, warm
 from tests.servers import Server, eventually
 
 NAME = "pgdbpool:web"
@@ -62,48 +62,51 @@ def by_getconn(pool: Any, kept: list[Any]) -> None:
 TAKERS = [by_handler, by_transaction, by_connection, by_getconn]
 
 
-@pytest.mark.parametrize("take", TAKERS, ids=lambda take: take.__name__)
-def test_a_thread_that_dies_holding_loses_no_slot(
-    server: Server, make_pool: Callable[..., Any], caplog: pytest.LogCaptureFixture, take: Callable[..., None]
+def test_threads_that_die_holding_lose_no_slot(
+    server: Server, make_pool: Callable[..., Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What a thread held when it ended is taken back clean, and logged once with the place that took it."""
-    pool = make_pool(connection_count=2)
+    """What threads held when they ended is taken back clean, and logged once with the place that took it."""
+    pool = make_pool(connection_count=len(TAKERS))
     kept: list[Any] = []
-    assert thread_of(take, pool, kept).result().error is None
     with caplog.at_level(logging.WARNING, "pgdbpool"):
+        assert [each.error for each in outcomes(len(TAKERS), lambda number: TAKERS[number](pool, kept))] == [None] * 4
         assert eventually(lambda: pool.stats()["groups"]["web"]["in_use"] == 0, 3.0)
-    (record,) = [each for each in caplog.records if each.name.startswith("pgdbpool")]
-    assert "test_threads.py" in record.getMessage()
-    assert f"({take.__name__})" in record.getMessage()
-    assert full(pool, 2)
+    lines = [each.getMessage() for each in caplog.records if each.name.startswith("pgdbpool")]
+    assert len(lines) == len(TAKERS)
+    for take in TAKERS:
+        assert sum("test_threads.py" in line and f"({take.__name__})" in line for line in lines) == 1
+    assert full(pool, 4)
     assert server.sql("SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in%'") == [(0,)]
     kept.clear()
     gc.collect()
-    assert full(pool, 2)
+    assert full(pool, 4)
 
 
-@pytest.mark.parametrize("take", TAKERS, ids=lambda take: take.__name__)
-def test_what_a_dead_thread_held_is_of_no_use_to_others(make_pool: Callable[..., Any], take: Callable[..., None]) -> None:
-    """An object that a thread left behind raises once its connection was taken back, also when somebody else has that."""
-    pool = make_pool(connection_count=1)
+def test_what_dead_threads_held_is_of_no_use_to_others(make_pool: Callable[..., Any]) -> None:
+    """Objects that threads left behind raise once their connections were taken back, also when somebody else has those."""
+    pool = make_pool(connection_count=len(TAKERS))
     kept: list[Any] = []
-    thread_of(take, pool, kept).result()
-    assert eventually(lambda: full(pool, 1), 3.0)
-    (left,) = kept
-    with pool.handler() as db:
-        db.query("SET custom.mine = 'yes'")
-        if hasattr(left, "__exit__"):
-            with pytest.raises(PoolError):
-                left.__exit__(None, None, None)
-        if isinstance(left, psycopg2.extensions.connection):
-            for call in (left.commit, lambda: left.cursor().execute("SELECT 1"), lambda: pool.putconn(left)):
-                with pytest.raises(PoolError):
-                    call()
-        elif hasattr(left, "query"):
-            with pytest.raises(PoolError):
-                left.query("SELECT 1")
-        assert db.query("SELECT current_setting('custom.mine')").scalar() == "yes"
-    assert full(pool, 1)
+    outcomes(len(TAKERS), lambda number: TAKERS[number](pool, kept))
+    assert eventually(lambda: pool.stats()["groups"]["web"]["in_use"] == 0, 3.0)
+    with ExitStack() as stack:
+        users = [stack.enter_context(pool.handler()) for _ in TAKERS]
+        for user in users:
+            user.query("SET custom.mine = 'yes'")
+        for left in kept:
+            _is_of_no_use(pool, left)
+        assert {user.query("SELECT current_setting('custom.mine')").scalar() for user in users} == {"yes"}
+    assert full(pool, 4)
+
+
+def _is_of_no_use(pool: Any, left: Any) -> None:
+    calls: list[Callable[[], Any]] = [lambda: left.__exit__(None, None, None)]
+    if isinstance(left, psycopg2.extensions.connection):
+        calls = [left.commit, lambda: left.cursor().execute("SELECT 1"), lambda: pool.putconn(left)]
+    elif hasattr(left, "query"):
+        calls.append(lambda: left.query("SELECT 1"))
+    for call in calls:
+        with pytest.raises(PoolError):
+            call()
 
 
 def test_a_handler_dropped_without_leaving_loses_no_slot(
@@ -252,9 +255,7 @@ def test_use_after_release_raises_and_reaches_nobody(server: Server, make_pool: 
     with pool.handler() as user:
         user.query("SELECT 'mine'")
         for number, call in enumerate(calls):
-            with pytest.raises(psycopg2.Error):
-                call()
-                pytest.fail(f"call {number} raised nothing")
+            assert isinstance(outcome(call).error, psycopg2.Error), number
             assert last_query(server) == "SELECT 'mine'", number
         assert user.query("SELECT 'ours'").scalar() == "ours"
     with pool.connection() as again:  # the same object, lent anew: the old cursor stays dead
@@ -362,11 +363,15 @@ def test_many_threads_on_one_handler_get_an_answer_or_an_error(make_pool: Callab
 def test_an_exception_in_the_block_gives_back_and_rolls_back(make_pool: Callable[..., Any]) -> None:
     """The user's own exception passes through every kind of block untouched; the connection comes back clean."""
     pool = make_pool(connection_count=1, autocommit=False)
-    for block in (pool.handler(), pool.transaction(), pool.connection()):
-        with pytest.raises(Interrupted), block as it:
+
+    def fail_in(block: Any) -> None:
+        with block as it:
             statement = it.query if hasattr(it, "query") else it.cursor().execute
             statement("CREATE TABLE web.never_there (a int)")
             raise Interrupted
+
+    for block in (pool.handler(), pool.transaction(), pool.connection()):
+        assert type(outcome(fail_in, block).error) is Interrupted
         assert full(pool, 1)
     assert pool.query("SELECT to_regclass('web.never_there')").scalar() is None
 

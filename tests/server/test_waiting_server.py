@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import psycopg2
@@ -25,7 +26,8 @@ def held(pool: Any, count: int) -> Iterator[list[Any]]:
 
     def hold() -> None:
         with ExitStack() as stack:
-            handlers.extend(stack.enter_context(pool.handler()) for _ in range(count))
+            for _ in range(count):
+                handlers.append(stack.enter_context(pool.handler()))
             taken.set()
             done.wait(30)
 
@@ -52,6 +54,10 @@ def waiting(pool: Any) -> int:
     return int(pool.stats()["groups"]["web"]["waiting"])
 
 
+def waits(pool: Any, count: int) -> bool:
+    return waiting(pool) == count
+
+
 @pytest.mark.contract("4.waiting.1")
 def test_the_longest_waiting_thread_is_served_first(make_pool: Callable[..., Any]) -> None:
     """Connections go to waiting threads in the order in which they came, also when each of them has to be reset first."""
@@ -67,7 +73,7 @@ def test_the_longest_waiting_thread_is_served_first(make_pool: Callable[..., Any
         threads = []
         for number in range(8):
             threads.append(thread_of(ask, number))
-            assert eventually(lambda count=number + 1: waiting(pool) == count)
+            assert eventually(partial(waits, pool, number + 1))
     assert [thread.result().error for thread in threads] == [None] * 8
     assert order == list(range(8))
 
@@ -212,7 +218,9 @@ def test_no_usable_server_is_offline_with_its_cause(server: Server, make_pool: C
 @pytest.mark.contract("4.waiting.2", "4.lost.1")
 def test_a_frozen_postmaster_stops_growth_only(module_server: Server, make_pool: Callable[..., Any]) -> None:
     """With the postmaster alone stopped, open connections serve on, a wait for a new one ends at its limit, then it grows."""
-    pool = make_pool(module_server.config({"connection_count": 4, "timeout": 0.6, "min_connections": 1}, connect_timeout=2))
+    pool = make_pool(
+        module_server.config({"connection_count": 4, "timeout": 0.6, "min_connections": 1}, connect_timeout=2)
+    )
     warm(pool, 2)
     pid = int(module_server.cluster.pid)  # type: ignore[attr-defined]
     with stopped(pid), ticking() as gap:
@@ -237,9 +245,8 @@ def test_too_many_clients_wait_and_do_not_stampede(make_pool: Callable[..., Any]
         time.sleep(1.2)  # the monitor has its connection by now
         told = outcomes(8, lambda _: pool.query("SELECT pg_sleep(0.05)"))
         assert [each.error for each in told] == [None] * 8
-        with ExitStack() as stack, pytest.raises((PoolTimeout, DBOfflineError), match="too many connections"):
-            for _ in range(6):
-                stack.enter_context(pool.handler())
+        with pytest.raises((PoolTimeout, DBOfflineError), match="too many connections"):
+            warm(pool, 6)
     finally:
         server.sql("ALTER ROLE web CONNECTION LIMIT -1")
     assert eventually(lambda: full(pool, 6), 3.0)

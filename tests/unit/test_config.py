@@ -173,7 +173,7 @@ def test_every_problem_is_told_at_once_with_its_path() -> None:
         "db[1].libpq.keepalives: found a value of type bool",
         "groups.web.timeout: found -1 (int); allowed: a number of seconds, 0 to ",
         "groups['my group' (str)].connection_count: missing; allowed: a whole number",
-        "groups: found the group name 3 (int); allowed: ",
+        "groups[3 (int)]: not a group's name; allowed: ",
         "groups.g: found None; allowed: a dict",
         "db[1].libpq.host: has a key of its own; allowed: `host` of the endpoint",
         "groups.web.min_connections: found 9 (int); allowed: at most `connection_count`, which is 8",
@@ -196,7 +196,7 @@ def test_every_problem_is_told_at_once_with_its_path() -> None:
         (config([5]), "db[0]"),
         ({"db": {}, "groups": {}}, "groups"),
         ({"db": {}, "groups": ["g"]}, "groups"),
-        ({"db": {}, "groups": {"": {"connection_count": 1}}}, "groups"),
+        ({"db": {}, "groups": {"": {"connection_count": 1}}}, "groups['' (str)]"),
         ({"db": {}, "groups": {"g": 5}}, "groups.g"),
         ({"db": {}, "groups": {"g": {}}}, "groups.g.connection_count"),
     ],
@@ -287,11 +287,11 @@ def test_stats_dir_is_a_path(stats_dir: object) -> None:
         ({}, {"conection_count": 1}, "groups.web.conection_count", "did you mean 'connection_count'?"),
         ({}, {"pool_size": 1}, "groups.web.pool_size", "did you mean 'connection_count'?"),
         ({}, {"max_lifetme": 1}, "groups.web.max_lifetme", "did you mean 'max_lifetime'?"),
-        ({}, {"host": "h"}, "groups.web.host", "belongs to an endpoint"),
+        ({}, {"host": "h"}, "groups.web.host", "belongs to the endpoint"),
         ({"HOST": "h"}, {}, "db.HOST", "did you mean 'host'?"),
         ({"password": "p"}, {}, "db.password", "did you mean 'pass'?"),
         ({"dbname": "p"}, {}, "db.dbname", "did you mean 'name'?"),
-        ({"connection_count": 1}, {}, "db.connection_count", "belongs to a group"),
+        ({"connection_count": 1}, {}, "db.connection_count", "belongs to the group"),
         ({"groups": {}}, {}, "db.groups", "belongs to the root"),
         ({5: 1}, {}, "db[5 (int)]", "allowed: host, port, name"),
         ({"libpq": {"tcp_usr_timeout": 1}}, {}, "db.libpq.tcp_usr_timeout", "did you mean 'tcp_user_timeout'?"),
@@ -314,7 +314,7 @@ def test_items_of_settings_and_standby_functions() -> None:
     """Settings have PostgreSQL's names and plain values, standby functions are names; each breach has its own path."""
     good = {"search_path": "app", "app.tenant": 5, "random_page_cost": 1.1, "jit": False, "datestyle": "ISO, DMY"}
     assert dict(web(settings=good).settings) == good
-    assert web(standby_functions={"b", "a"}).standby_functions == ("a", "b")
+    assert set(web(standby_functions={"b", "a"}).standby_functions) == {"a", "b"}
     found = problems(
         config(
             settings={"a b": 1, "x": None, "y": NAN, "z": "\0", "-c": 1, 5: 1},

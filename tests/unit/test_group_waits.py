@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 import threading
+from time import sleep
 
 import pytest
 
 from pgdbpool.engine.owners import Owner, present_owner
 from pgdbpool.errors import DBOfflineError, NestedCheckout, PoolTimeout, TooManyRequests
+from pgdbpool.waiting import Waiter
 from tests.servers import eventually
 from tests.unit.groups import LONG, Client, Numbers, full, waiting_owner
 
@@ -177,6 +180,16 @@ def test_an_exception_in_asking_for_growth_leaves_the_line() -> None:
     assert numbers.group.waiting() == 0
 
 
+def blocks(ident: int | None) -> bool:
+    """Whether that thread stands in ``Waiter.wait``, and still does a moment later: then it waits for the lock."""
+    for _ in range(3):
+        frame = sys._current_frames().get(ident or 0)
+        if frame is None or frame.f_code is not Waiter.wait.__code__:
+            return False
+        sleep(0.01)
+    return True
+
+
 def test_an_exception_from_another_thread_loses_nothing() -> None:
     """An exception set in a waiting thread from outside arrives when it wakes, and the connection is free afterwards."""
     numbers, (slot,) = full()
@@ -190,8 +203,8 @@ def test_an_exception_from_another_thread_loses_nothing() -> None:
 
     thread = threading.Thread(target=wait)
     thread.start()
-    assert eventually(lambda: numbers.group.waiting() == 1)
     assert thread.ident is not None
+    assert eventually(lambda: blocks(thread.ident))
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(KeyboardInterrupt))
     numbers.group.release(slot, slot.owner)
     thread.join(10)
