@@ -35,8 +35,8 @@ class Pool:
             raise ConfigError(f"db: found {len(self._options.endpoints)} endpoints; this version serves one")
         self._engine: Engine = (Single if self._options.type == "non-threaded" else Threaded)(self._options)
         endpoint = self._options.endpoints[0]
-        groups, orphans = self._options.groups, self._engine.orphans
-        self._desks = {name: Desk(self._engine.groups[name], each, endpoint, orphans) for name, each in groups.items()}
+        groups = self._options.groups
+        self._desks = {name: Desk(self._engine.groups[name], each, endpoint) for name, each in groups.items()}
         self._desks_or_default: dict[str | None, Desk] = {None: self._default_desk()}
         self._desks_or_default.update(self._desks)
         self._engine.start()

@@ -30,12 +30,11 @@ class Desk:
         "limit",
         "name",
         "options",
-        "orphans",
         "query_timeout",
         "timeout",
     )
 
-    def __init__(self, group: Group, options: GroupOptions, endpoint: EndpointOptions, orphans: Any) -> None:
+    def __init__(self, group: Group, options: GroupOptions, endpoint: EndpointOptions) -> None:
         self.group = group
         self.options = options
         self.name = options.name
@@ -44,7 +43,6 @@ class Desk:
         self.limit = limit_of(self.query_timeout)
         self.autocommit = options.autocommit is not False
         self.always_reset = options.reset == "always"
-        self.orphans = orphans
 
     def give_back(self, slot: Slot, owner: Owner, soiled: bool) -> None:
         """Release, or report as broken: whichever the connection's own state demands."""

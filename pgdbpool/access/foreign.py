@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Hashable
 from contextlib import suppress
 from types import TracebackType
@@ -74,7 +75,7 @@ def _roll_back(session: Session, limit: float) -> None:
 class Borrowed:
     """``with pool.connection() as conn``: with autocommit off, commit on a clean exit and rollback on an exception."""
 
-    __slots__ = ("_desk", "_owner", "_read_only", "_slot", "_timeout", "_turn")
+    __slots__ = ("__weakref__", "_desk", "_owner", "_read_only", "_slot", "_timeout", "_turn")
 
     def __init__(self, desk: Desk, read_only: bool, timeout: float | None) -> None:
         self._desk = desk
@@ -88,13 +89,13 @@ class Borrowed:
         self._owner = present_owner()
         self._slot = _take(self._desk, self._owner, self._desk.autocommit, self._read_only, self._timeout)
         self._turn = self._slot.turn
-        self._slot.place = place_of_caller()  # last: from now on this object answers for it
+        self._slot.place = place_of_caller()
+        self._slot.holder = weakref.ref(self)
         return self._slot.resource.raw
 
-    def __del__(self) -> None:
-        slot = getattr(self, "_slot", None)
-        if slot is not None and slot.owner is not None and slot.turn == self._turn:
-            self._desk.orphans.append((slot, self._turn))  # no lock here: the Watch takes it back
+    def holds(self, slot: Slot) -> bool:
+        """Internal: whether this object answers for that connection."""
+        return self._slot is slot
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -121,8 +122,10 @@ def getconn(desk: Desk, loans: Loans, key: Hashable, timeout: float | None) -> A
         return held.slot.resource.raw
     owner = present_owner()
     slot = _take(desk, owner, desk.options.autocommit is True, False, timeout)
-    loans.enter(Loan(slot.resource.raw, key, desk, slot, owner))
+    loan = Loan(slot.resource.raw, key, desk, slot, owner)
+    loans.enter(loan)
     slot.place = place_of_caller()
+    slot.holder = loan.itself
     return slot.resource.raw
 
 
@@ -142,5 +145,5 @@ def putconn(loans: Loans, raw: Any, key: Hashable, close: bool) -> None:
         elif not session.lost and session.in_transaction:
             _roll_back(session, loan.desk.limit)
     finally:
-        loan.slot.place = None
+        loan.slot.place = loan.slot.holder = None
         _give_back(loan.desk, loan.slot, loan.owner)

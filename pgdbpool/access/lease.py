@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
@@ -69,11 +68,12 @@ class Lease:
         self._streams = 0
         self._own_stream: weakref.ref[Stream] | None = None
         self.dialogue = Dialogue(self._desk, slot.resource, self._query_timeout, self._read_only)
-        slot.place = place_of_caller()  # last: from now on this object answers for it, before the Watch's strays did
+        slot.place = place_of_caller()
+        slot.holder = weakref.ref(self)
 
     def _give_back(self) -> None:
         slot, dialogue = self._held(), self.dialogue
-        slot.place = None
+        slot.place = slot.holder = None
         self._slot = None
         take_back(dialogue.session.raw)
         self._desk.give_back(slot, self._owner, dialogue.soiled or dialogue.status != IDLE)
@@ -86,24 +86,21 @@ class Lease:
             raise PoolError("this handler's connection was taken back: after a fork, or after its thread had ended")
         return slot
 
+    def holds(self, slot: Slot) -> bool:
+        """Internal: whether this object answers for that connection."""
+        return self._slot is slot
+
     def is_held(self, turn: int) -> bool:
         """Internal: whether that turn still goes on."""
         slot = self._slot
         return slot is not None and turn == self.turn == slot.turn
 
-    def __del__(self) -> None:
-        slot = getattr(self, "_slot", None)
-        if slot is not None and slot.owner is not None and slot.turn == self.turn:
-            self._desk.orphans.append((slot, self.turn))  # no lock here: the Watch takes it back
-
-    @contextmanager
-    def at_work(self, turn: int | None = None) -> Iterator[Dialogue]:
+    def at_work(self, turn: int | None = None) -> AtWork:
         """Internal: around every use; raises for a second thread, after release, and for what is left of an old turn."""
         slot = self._held()
-        with slot.grip:
-            if self._slot is not slot or (turn is not None and turn != self.turn):
-                raise PoolError("this belongs to an earlier use of its handler, which has ended")
-            yield self.dialogue
+        if turn is not None and turn != self.turn:
+            raise PoolError("this belongs to an earlier use of its handler, which has ended")
+        return AtWork(slot.grip, self.dialogue)
 
     # -- statements -------------------------------------------------------------------------------------------------
 
@@ -181,6 +178,8 @@ class Lease:
             raise ValueError(f"size is {size}; it must be at least 1")
         with self.at_work() as dialogue:
             text, verdict = self._admit(sql)
+            if not verdict.single and ";" in text.rstrip("; \n"):
+                raise DBQueryError.like(psycopg2.ProgrammingError("stream() takes one statement"))
             own = not self._transactional and dialogue.status == IDLE
             self._streams += 1
             name = f"pgdbpool_{self._streams}"
@@ -236,6 +235,23 @@ class Lease:
             if not session.raw.is_lent:
                 lend(session.raw, session, limit_of(self._query_timeout), managed=self._transactional)
             return session.raw
+
+
+class AtWork:
+    """``with lease.at_work() as dialogue``: nobody else meanwhile."""
+
+    __slots__ = ("_dialogue", "_grip")
+
+    def __init__(self, grip: Any, dialogue: Dialogue) -> None:
+        self._grip = grip
+        self._dialogue = dialogue
+
+    def __enter__(self) -> Dialogue:
+        self._grip.__enter__()
+        return self._dialogue
+
+    def __exit__(self, *error: Any) -> None:
+        self._grip.__exit__(*error)
 
 
 def _page(rows: Iterator[Any]) -> list[Any]:

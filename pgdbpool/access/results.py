@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
+from operator import attrgetter
 from typing import Any
 
 import psycopg2
@@ -12,6 +13,8 @@ from pgdbpool.access.rows import Row, row_class
 from pgdbpool.errors import NoRow, TooManyRows
 
 __all__ = ["Result"]
+
+_name = attrgetter("name")
 
 
 class Result:
@@ -34,11 +37,12 @@ class Result:
     @property
     def columns(self) -> tuple[str, ...]:
         """The column names; empty for a statement without rows."""
-        return tuple(column.name for column in self.description or ())
+        return tuple(map(_name, self.description or ()))
 
     def fetchone(self) -> Row | None:
         """The next row, or None after the last."""
-        return next(iter(self), None)
+        make = self._row()
+        return None if (values := next(self._rest, None)) is None else make(values)
 
     def fetchmany(self, size: int | None = None) -> list[Row]:
         """The next ``size`` rows (1, as a cursor's ``arraysize``), fewer at the end."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import namedtuple
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 __all__ = ["Row", "row_class"]
 
@@ -14,6 +14,11 @@ class Row(tuple[Any, ...]):
     """``row[0]``, ``row["name"]``, ``row.get("name")``, ``dict(row)``; of equal column names the first wins."""
 
     __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        def __getitem__(self, key: SupportsIndex | slice | str, /) -> Any: ...
+
     _names: tuple[str, ...] = ()
 
     def keys(self) -> tuple[str, ...]:

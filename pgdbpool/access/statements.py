@@ -52,8 +52,11 @@ def plain(params: Any) -> bool:
         return True
     if type(params) not in (tuple, list, dict):
         return False
-    values = params.values() if type(params) is dict else params
-    return all(type(value) in _PLAIN or (type(value) in (list, tuple) and plain(value)) for value in values)
+    for value in params.values() if type(params) is dict else params:
+        kind = type(value)
+        if kind not in _PLAIN and not (kind in (list, tuple) and plain(value)):
+            return False
+    return True
 
 
 def prepared(sql: Any, session: Session | None) -> tuple[str, Verdict]:
@@ -62,6 +65,8 @@ def prepared(sql: Any, session: Session | None) -> tuple[str, Verdict]:
     Raises ``DBQueryError``. Without a ``session`` a Composable cannot be written out: TypeError.
     """
     try:
+        if type(sql) is str:
+            return sql, look(sql)
         if isinstance(sql, bytes):
             sql = sql.decode()
         elif session is not None and hasattr(sql, "as_string"):

@@ -6,8 +6,8 @@ import os
 import select
 import socket
 import stat
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any, NamedTuple
@@ -109,15 +109,9 @@ class Session:
             self.deadline = 0.0
         return cursor
 
-    @contextmanager
-    def within(self, limit: float) -> Iterator[None]:
+    def within(self, limit: float) -> Within:
         """The same limit around calls of psycopg2 that are not ``execute``."""
-        if limit:
-            self.deadline = monotonic() + limit
-        try:
-            yield
-        finally:
-            self.deadline = 0.0
+        return Within(self, limit)
 
     def hung_up(self) -> bool:
         """Whether the server has hung up, asked when the socket is readable: a NOTIFY is no hang-up.
@@ -163,6 +157,10 @@ class Session:
         self.close()
         self.let_go()
 
+    def __del__(self) -> None:
+        with suppress(AttributeError):  # never whole
+            self._duplicate.close()
+
     def abandon(self) -> None:
         """In the child of a fork: put /dev/null over the parent's socket, so that nothing can ever be sent on it."""
         with suppress(OSError):
@@ -170,6 +168,23 @@ class Session:
             # a number that psycopg2 closed already may belong to a file of the application by now
             same = [number for number in (_number(self.raw), theirs) if _is_same_socket(number, theirs)]
             _cover(same)
+
+
+class Within:
+    """``with session.within(limit)``."""
+
+    __slots__ = ("_limit", "_session")
+
+    def __init__(self, session: Session, limit: float) -> None:
+        self._session = session
+        self._limit = limit
+
+    def __enter__(self) -> None:
+        if self._limit:
+            self._session.deadline = monotonic() + self._limit
+
+    def __exit__(self, *error: Any) -> None:
+        self._session.deadline = 0.0
 
 
 def abandon_nameless() -> None:

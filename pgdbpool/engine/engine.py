@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -31,7 +30,6 @@ class Engine:
         self.stocks: list[Stock] = []
         self.groups = {name: self._group(each) for name, each in options.groups.items()}
         self.loans = Loans()
-        self.orphans: deque[tuple[Slot, int]] = deque()
         forking.register(self)
 
     def _group(self, options: GroupOptions) -> Group:

@@ -346,7 +346,7 @@ class Group:
             if slot.owner is None or slot.turn != turn:
                 return False
             slot.rest = CLEANING
-            slot.owner = None
+            slot.owner = slot.holder = slot.place = None
         self.hooks.clean(slot)
         return True
 

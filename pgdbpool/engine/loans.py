@@ -25,6 +25,13 @@ class Loan:
         self.owner = owner
         self.turn = slot.turn
 
+    def itself(self) -> Loan:
+        return self
+
+    def holds(self, slot: Slot) -> bool:
+        """A loan ends by ``putconn`` only, or with its thread."""
+        return self.slot is slot
+
 
 class Loans:
     """A pool's open loans."""

@@ -17,7 +17,7 @@ from pgdbpool.driver.guarded import take_back
 from pgdbpool.driver.session import Session
 from pgdbpool.engine.engine import Engine
 from pgdbpool.engine.group import Group
-from pgdbpool.engine.keeper import clean_slot, drained, open_slot
+from pgdbpool.engine.keeper import clean_slot, open_slot
 from pgdbpool.engine.owners import Owner, present_owner
 from pgdbpool.engine.sentences import holders
 from pgdbpool.waiting import Shelf, Slot
@@ -125,10 +125,11 @@ class Single(Engine):
 
     def _tidy(self) -> None:
         """What the Watch does elsewhere: take back what was dropped, let the old go."""
-        for slot, turn in drained(self.orphans):
-            take_back(slot.resource.raw)
-            self.stock_of(slot).group.take_back(slot, turn)
         for stock in self.stocks:
+            for slot in stock.group.members():
+                if slot.holder is not None and slot.holder() is None:
+                    take_back(slot.resource.raw)
+                    stock.group.take_back(slot, slot.turn)
             for old in stock.group.retire(monotonic(), stock.options.max_idle):
                 stock.group.discard(old)
 

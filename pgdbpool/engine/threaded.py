@@ -36,7 +36,7 @@ class Threaded(Engine):
 
     def __init__(self, options: PoolOptions) -> None:
         super().__init__(options)
-        self._watch = Watch(self.stocks, self.orphans)
+        self._watch = Watch(self.stocks)
         bury = self._watch.bury
         self.openers = [Opener(endpoint, self._stocks_at(endpoint), bury) for endpoint in self.endpoints]
         self._watch.openers = self.openers

@@ -27,11 +27,10 @@ _CALM = 1.0  # between two looks when nothing is borrowed
 class Watch:
     """What is done at every tick. It owns the closing of duplicate sockets, so it never shuts down a stranger's."""
 
-    def __init__(self, stocks: list[Stock], orphans: deque[tuple[Slot, int]]) -> None:
+    def __init__(self, stocks: list[Stock]) -> None:
         self.stocks = stocks
         self.openers: list[Opener] = []
         self.monitors: list[Monitor] = []
-        self.orphans = orphans  # appended to by __del__ of a handler that was never left
         self.guests: list[Session] = []  # sessions in no group whose deadline counts too
         self._buried: deque[Session] = deque()
         self._strays = {stock: Strays() for stock in stocks}
@@ -41,7 +40,6 @@ class Watch:
         """One look at everything; returns the seconds until the next."""
         now = monotonic()
         self.let_go()
-        self._take_back_orphans()
         busy = sum(self._is_silent(monitor, now) for monitor in self.monitors) > 0  # every one is looked at
         for session in list(self.guests):
             busy = True
@@ -93,15 +91,6 @@ class Watch:
         take_back(slot.resource.raw)
         stock.group.take_back(slot, turn)
 
-    def _take_back_orphans(self) -> None:
-        for slot, turn in drained(self.orphans):
-            for stock in self.stocks:
-                if stock.shelf is slot.shelf and slot.owner is not None and slot.turn == turn:
-                    self._report(
-                        slot, "taken back from a handler that was dropped without leaving its block", logging.WARNING
-                    )
-                    self.take_back(stock, slot, turn)
-
     def _report(self, slot: Slot, what: str, level: int) -> None:
         owner = slot.owner
         taken, now = describe(slot.place), describe(where_now(owner)) if owner else "-"
@@ -126,7 +115,6 @@ class Watch:
     def after_fork_in_child(self) -> None:
         self.guests.clear()
         self._buried.clear()
-        self.orphans.clear()
 
 
 def cut_if_late(session: Session, now: float) -> None:

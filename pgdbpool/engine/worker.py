@@ -10,6 +10,7 @@ __all__ = ["Worker"]
 
 log = logging.getLogger("pgdbpool.engine")
 
+_AGAIN = 1.0  # seconds after a failure
 _LINGER = 10.0  # seconds without work after which the thread ends
 
 
@@ -17,7 +18,7 @@ class Worker:
     """Runs ``work`` in a thread of its own: at least once after each ``nudge``, and again as long as it asks for it.
 
     ``work()`` returns the seconds until it wants to run again (0: at once), or None when it has nothing left to do.
-    An exception in it is logged and counts as nothing left: the next nudge starts afresh, so no failure is for ever.
+    An exception in it is logged, and the work runs again a second later: no failure is for ever.
     """
 
     def __init__(self, name: str, work: Callable[[], float | None]) -> None:
@@ -65,7 +66,7 @@ class Worker:
                 pause = self._work()
             except BaseException:  # SystemExit in a user's callable must not end what all others rely on
                 log.exception("%s failed; it goes on with the next task", self._name)
-                pause = None
+                pause = _AGAIN
 
     def _wait(self, pause: float | None) -> bool:
         """Wait for a nudge or the end of the pause; false when the thread is to end."""

@@ -24,7 +24,7 @@ class Verdict:
     ``controls_transaction``: a statement of it begins or ends a transaction (a savepoint does not).
     ``joinable``: all of it may share one simple-Query message with a BEGIN or SET in front.
     ``functions``: what it calls beyond the known functions; the name as the server folds it, ``schema.name`` if
-    qualified.
+    qualified. ``single``: it is one statement.
 
     Beyond a text's reach: views, triggers, casts and operators made by the user; a user's overload of a built-in
     function's name; placeholders inside quotes; and parameters that are SQL themselves (``psycopg2.extensions.AsIs``).
@@ -37,6 +37,7 @@ class Verdict:
     controls_transaction: bool
     joinable: bool
     functions: frozenset[str]
+    single: bool
 
 
 def look(sql: str) -> Verdict:
@@ -68,4 +69,5 @@ def _verdict(statements: list[Statement], whole: bool) -> Verdict:
         controls_transaction=any(s.controls_transaction for s in statements),
         joinable=known and all(s.query for s in statements),
         functions=frozenset().union(*(s.functions for s in statements)),
+        single=whole and len(statements) == 1,
     )

@@ -21,8 +21,9 @@ class Slot:
     ``resource`` is the connection (an integer in the tests of this room). ``poll(0)`` is false while its socket is
     quiet. A slot with an ``owner`` is borrowed; without one it is what ``rest`` says. ``since`` is when that began;
     ``turn`` counts the checkouts, so that a stale reference can be told from the present one, and ``held`` adds up
-    their seconds. ``place`` is the code that took it, as (code object, instruction), or None; ``warned`` is the turn
-    that a long hold was last reported for; ``grip`` guards it against two threads while borrowed.
+    their seconds. ``holder()`` is what answers for a longer use (None once that is dropped), ``place`` the code that took
+    it, as (code object, instruction), or None; ``warned`` is the turn that a long hold was last reported for; ``grip``
+    guards it against two threads while borrowed.
     """
 
     __slots__ = (
@@ -30,6 +31,7 @@ class Slot:
         "generation",
         "grip",
         "held",
+        "holder",
         "opened_at",
         "owner",
         "place",
@@ -49,6 +51,7 @@ class Slot:
         self.rest: State = CLEANING
         self.owner: Any = None
         self.place: tuple[Any, int] | None = None
+        self.holder: Callable[[], Any] | None = None
         self.since = self.opened_at = now
         self.expires_at = expires_at
         self.generation = shelf.generation

@@ -1,5 +1,7 @@
 """``connection()``: the real psycopg2 connection for a block."""
 
+# ruff: noqa: PT011, PT012  (what a block raises itself, and what its end raises, is the subject)
+
 from __future__ import annotations
 
 import io

@@ -1,5 +1,7 @@
 """The dialect of pgdbpool 1.0: ``from pgdbpool import pool as dbpool``."""
 
+# ruff: noqa: PT011, PT012  (what a block raises itself, and what its end raises, is the subject)
+
 from __future__ import annotations
 
 import copy

@@ -75,7 +75,8 @@ def test_in_doubt() -> None:
 def test_further_classes() -> None:
     """ConfigError is a ValueError, NoRow and TooManyRows are LookupErrors, UnconfiguredGroupError is both of its kind."""
     assert issubclass(pgdbpool.ConfigError, ValueError)
-    assert issubclass(pgdbpool.NoRow, LookupError) and issubclass(pgdbpool.TooManyRows, LookupError)
+    assert issubclass(pgdbpool.NoRow, LookupError)
+    assert issubclass(pgdbpool.TooManyRows, LookupError)
     assert issubclass(pgdbpool.UnconfiguredGroupError, pgdbpool.PoolError)
     assert issubclass(pgdbpool.UnconfiguredGroupError, KeyError)
 
@@ -98,7 +99,8 @@ def test_psycopg2s_class(call: Any, text: str, name: str | None) -> None:
     """A failed statement is a DBQueryError and an instance of psycopg2's class, which is its cause; no PoolError."""
     error = raised(call, text)
     cause = error.__cause__
-    assert isinstance(error, type(cause)) and not isinstance(cause, pgdbpool.DBQueryError)
+    assert isinstance(error, type(cause))
+    assert not isinstance(cause, pgdbpool.DBQueryError)
     assert type(cause).__module__ in ("psycopg2.errors", "psycopg2")
     if name is not None:
         assert type(cause) is getattr(psycopg2.errors, name)
@@ -153,7 +155,9 @@ def test_errors_before_sending(call: Any, text: Any, params: Any, kind: type[Exc
     assert isinstance(error, kind)
     assert error.pgcode is None
     again = pickle.loads(pickle.dumps(error))
-    assert isinstance(again, kind) and isinstance(again, pgdbpool.DBQueryError) and str(again) == str(error)
+    assert isinstance(again, kind)
+    assert isinstance(again, pgdbpool.DBQueryError)
+    assert str(again) == str(error)
     assert call("SELECT 1").scalar() == 1
 
 
@@ -213,7 +217,8 @@ def test_a_timeout_says_who_holds_what(make_pool: Any, way: str) -> None:
             conn = pool.getconn()
             held.set()
             end.wait(10)
-            return pool.putconn(conn)
+            pool.putconn(conn)
+            return
         lines.append(inspect.currentframe().f_lineno + 1)  # type: ignore[union-attr]
         with getattr(pool, way)():
             held.set()
@@ -264,7 +269,8 @@ def test_an_offline_error_says_why(make_pool: Any, server: Server, wrong: dict[s
     assert words in str(caught.value.__cause__)
     assert f"127.0.0.1:{server.port}" in str(caught.value)
     for text in (str(caught.value), repr(caught.value), str(caught.value.__cause__), repr(caught.value.__cause__)):
-        assert "wrong one" not in text and PASSWORD not in text
+        assert "wrong one" not in text
+        assert PASSWORD not in text
 
 
 @pytest.mark.contract("7.p1.3")

@@ -1,5 +1,7 @@
 """``executemany``: one statement for many rows, all or nothing."""
 
+# ruff: noqa: PT011, PT012  (what a block raises itself, and what its end raises, is the subject)
+
 from __future__ import annotations
 
 from collections.abc import Iterator

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from typing import Any
 
 import psycopg2
@@ -221,7 +222,6 @@ def test_putconn_after_closeall(make_pool: Any) -> None:
     pool = make_pool()
     conn = pool.getconn()
     pool.closeall()
-    try:
+    with suppress(pgdbpool.PoolError):  # psycopg2's own pool says that it is closed
         pool.putconn(conn)
-    except pgdbpool.PoolError as error:  # psycopg2's pool says that it is closed
-        assert "closed" in str(error)
+    assert conn.closed

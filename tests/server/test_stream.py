@@ -1,5 +1,7 @@
 """``stream``: rows of a query that does not fit into memory."""
 
+# ruff: noqa: PT011, PT012  (what a block raises itself, and what its end raises, is the subject)
+
 from __future__ import annotations
 
 import gc

@@ -1,5 +1,7 @@
 """``transaction()``: a block in one transaction, joined by its thread, with savepoints inside."""
 
+# ruff: noqa: PT011, PT012  (what a block raises itself, and what its end raises, is the subject)
+
 from __future__ import annotations
 
 import threading
@@ -11,8 +13,8 @@ import psycopg2.errors
 import pytest
 
 import pgdbpool
-from tests.servers import Server, eventually
-from tests.usage import Wire, fresh_table, kill, rows_of, wire_to
+from tests.servers import Server
+from tests.usage import Wire, fresh_table, rows_of, wire_to
 
 TABLE = "of_transaction"
 BOTH = pytest.mark.parametrize("autocommit", [True, False])

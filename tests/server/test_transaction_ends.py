@@ -1,5 +1,7 @@
 """How a ``transaction()`` ends when something has gone wrong: errors, lost connections, misuse."""
 
+# ruff: noqa: PT011, PT012  (what a block raises itself, and what its end raises, is the subject)
+
 from __future__ import annotations
 
 import threading
