@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any
 
-from pgdbpool.access.current import default_pool, set_default_pool
 from pgdbpool.access.handler import Handler
 from pgdbpool.access.results import Result
 from pgdbpool.access.rows import Row
+from pgdbpool.engine.current import default_pool, exchange
 from pgdbpool.errors import (
     ConfigError,
     DBConnectionError,
@@ -67,7 +66,10 @@ __all__ = [
     "transaction",
 ]
 
-_init_lock = threading.Lock()  # guards which pool is the default; forbidden under it: making or closing one
+
+def _pool() -> Pool:
+    pool: Pool = default_pool()
+    return pool
 
 
 def init(config: Any, *, wait: float | None = None) -> Pool:
@@ -78,8 +80,7 @@ def init(config: Any, *, wait: float | None = None) -> Pool:
     every problem of the dict; the pool that was there then stays.
     """
     pool = Pool(config, wait=wait)
-    with _init_lock:
-        before = set_default_pool(pool)
+    before = exchange(pool)
     if before is not None:
         before.close_in_background()
     return pool
@@ -95,9 +96,7 @@ def query(
     query_timeout: int | None = None,
 ) -> Result:
     """``Pool.query`` of the default pool."""
-    return default_pool().query(
-        sql, params, group=group, read_only=read_only, timeout=timeout, query_timeout=query_timeout
-    )
+    return _pool().query(sql, params, group=group, read_only=read_only, timeout=timeout, query_timeout=query_timeout)
 
 
 def transaction(
@@ -110,7 +109,7 @@ def transaction(
     track: bool = False,
 ) -> Transaction:
     """``Pool.transaction`` of the default pool."""
-    return default_pool().transaction(
+    return _pool().transaction(
         group, read_only=read_only, isolation=isolation, timeout=timeout, query_timeout=query_timeout, track=track
     )
 
@@ -127,7 +126,7 @@ def run(
     **kwargs: Any,
 ) -> Any:
     """``Pool.run`` of the default pool."""
-    return default_pool().run(
+    return _pool().run(
         fn,
         *args,
         group=group,
@@ -142,42 +141,42 @@ def run(
 
 def connection(group: str | None = None, *, read_only: bool = False, timeout: float | None = None) -> Borrowed:
     """``Pool.connection`` of the default pool."""
-    return default_pool().connection(group, read_only=read_only, timeout=timeout)
+    return _pool().connection(group, read_only=read_only, timeout=timeout)
 
 
 def getconn(key: Hashable = None, *, group: str | None = None, timeout: float | None = None) -> Any:
     """``Pool.getconn`` of the default pool."""
-    return default_pool().getconn(key, group=group, timeout=timeout)
+    return _pool().getconn(key, group=group, timeout=timeout)
 
 
 def putconn(conn: Any, key: Hashable = None, close: bool = False) -> None:
     """``Pool.putconn`` of the default pool."""
-    default_pool().putconn(conn, key, close)
+    _pool().putconn(conn, key, close)
 
 
 def stats() -> dict[str, Any]:
     """``Pool.stats`` of the default pool."""
-    return default_pool().stats()
+    return _pool().stats()
 
 
 def explain(workers: int | None = None) -> str:
     """``Pool.explain`` of the default pool."""
-    return default_pool().explain(workers)
+    return _pool().explain(workers)
 
 
 def check() -> dict[str, dict[str, Any]]:
     """``Pool.check`` of the default pool."""
-    return default_pool().check()
+    return _pool().check()
 
 
 def close(timeout: float = 5) -> None:
     """``Pool.close`` of the default pool."""
-    default_pool().close(timeout)
+    _pool().close(timeout)
 
 
 def closeall() -> None:
     """``Pool.closeall`` of the default pool."""
-    default_pool().closeall()
+    _pool().closeall()
 
 
 def __getattr__(name: str) -> Any:

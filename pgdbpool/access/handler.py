@@ -9,10 +9,10 @@ from typing import Any
 import psycopg2
 
 from pgdbpool.access.block import Block
-from pgdbpool.access.current import default_pool
 from pgdbpool.access.desk import Desk
 from pgdbpool.access.dialogue import begin
 from pgdbpool.access.lease import Lease
+from pgdbpool.engine.current import default_pool
 from pgdbpool.engine.owners import present_owner
 from pgdbpool.errors import PoolError
 

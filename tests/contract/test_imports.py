@@ -24,10 +24,10 @@ ROOMS = {
     "access": ABOVE_ACCESS,
     "report": ABOVE_REPORT,
     "facade": ABOVE_FACADE,
-    "pgdbpool": f"{ABOVE_FACADE} facade",  # __init__.py
+    "pgdbpool": f"{ABOVE_FACADE} facade pool",  # __init__.py
     "pool": f"{ABOVE_FACADE} facade pgdbpool",
     "demo": "pgdbpool config",
-    "command": "pgdbpool config demo",
+    "command": "pgdbpool errors config report demo",
     "__main__": "command",
 }
 

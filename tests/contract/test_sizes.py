@@ -15,7 +15,7 @@ FILE_LIMIT = 400  # lines
 CORE_LIMIT = 3500  # lines of code
 CORE = "errors config text waiting driver engine access report facade".split()
 
-FILES = python_files("pgdbpool", "examples", "tests", "benchmarks")
+FILES = python_files("pgdbpool", "examples", "benchmarks")
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

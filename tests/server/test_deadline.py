@@ -56,68 +56,74 @@ def test_every_thread_on_a_frozen_server_is_told(module_server: Server, make_poo
     assert full(pool, 8)
 
 
+class Calls:
+    """One call of each kind, which takes its connection, says that it is ready, and asks once the server is frozen."""
+
+    def __init__(self, pool: Any) -> None:
+        self.pool = pool
+        self.ready: list[int] = []
+        self.frozen_at: list[float] = []
+
+    def wait_for_the_freeze(self) -> None:
+        self.ready.append(1)
+        assert eventually(lambda: self.frozen_at, 10.0)
+
+    def query(self, sql: str) -> None:
+        self.wait_for_the_freeze()
+        self.pool.query(sql)
+
+    def handler(self, work: Callable[[Any], Any]) -> None:
+        with self.pool.handler() as db:
+            self.wait_for_the_freeze()
+            work(db)
+
+    def commit(self) -> None:
+        with self.pool.transaction() as db:
+            db.query("INSERT INTO web.limits VALUES (1)")
+            self.wait_for_the_freeze()
+
+    def connection(self) -> None:
+        with self.pool.connection() as raw:
+            cursor = raw.cursor()
+            self.wait_for_the_freeze()
+            cursor.execute("SELECT 1")
+
+    def getconn(self) -> None:
+        raw = self.pool.getconn()
+        try:
+            self.wait_for_the_freeze()
+            raw.cursor().execute("SELECT 1")
+        finally:
+            self.pool.putconn(raw)
+
+    def all(self) -> list[Callable[[], None]]:
+        return [
+            lambda: self.query("SELECT 1"),
+            lambda: self.query("INSERT INTO web.limits VALUES (1)"),
+            lambda: self.handler(lambda db: db.query("SELECT 1")),
+            self.commit,
+            lambda: self.handler(lambda db: list(db.stream("SELECT 1"))),
+            lambda: self.handler(lambda db: db.executemany("INSERT INTO web.limits VALUES (%s)", [(1,)])),
+            self.connection,
+            self.getconn,
+        ]
+
+
 @pytest.mark.contract("4.no-thread-waits.1")
 def test_each_kind_of_call_is_freed_from_a_frozen_server(module_server: Server, make_pool: Callable[..., Any]) -> None:
     """query, handler, commit, stream, executemany, connection and getconn: all are freed at query_timeout plus one second."""
-    pool = make_pool(module_server.config({"connection_count": 8, "query_timeout": 400}))
     module_server.sql("CREATE TABLE IF NOT EXISTS web.limits (a int); GRANT ALL ON web.limits TO web")
-
-    def in_handler(work: Callable[[Any], Any]) -> Callable[[], Any]:
-        def call() -> Any:
-            with pool.handler() as db:
-                return ask(lambda: work(db))
-
-        return call
-
-    def commit() -> None:
-        with pool.transaction() as db:
-            db.query("INSERT INTO web.limits VALUES (1)")
-            wait_for_the_freeze()
-
-    def by_connection() -> None:
-        with pool.connection() as raw:
-            cursor = raw.cursor()
-            ask(lambda: cursor.execute("SELECT 1"))
-
-    def by_getconn() -> None:
-        raw = pool.getconn()
-        try:
-            ask(lambda: raw.cursor().execute("SELECT 1"))
-        finally:
-            pool.putconn(raw)
-
-    def ask(work: Callable[[], Any]) -> Any:
-        wait_for_the_freeze()
-        return work()
-
-    def wait_for_the_freeze() -> None:
-        ready.append(1)
-        assert eventually(lambda: freeze, 10.0)
-
-    calls = [
-        lambda: ask(lambda: pool.query("SELECT 1")),
-        lambda: ask(lambda: pool.query("INSERT INTO web.limits VALUES (1)")),
-        in_handler(lambda db: db.query("SELECT 1")),
-        in_handler(lambda db: list(db.stream("SELECT 1"))),
-        in_handler(lambda db: db.executemany("INSERT INTO web.limits VALUES (%s)", [(1,)])),
-        commit,
-        by_connection,
-        by_getconn,
-    ]
-    ready: list[int] = []
-    freeze: list[float] = []
+    pool = make_pool(module_server.config({"connection_count": 8, "query_timeout": 400}))
     warm(pool, 8)
-    threads = [thread_of(call) for call in calls]
-    assert eventually(lambda: len(ready) == len(calls))
+    calls = Calls(pool)
+    threads = [thread_of(call) for call in calls.all()]
+    assert eventually(lambda: len(calls.ready) == 8)
     with frozen(module_server):
-        freeze.append(time.monotonic())
+        calls.frozen_at.append(time.monotonic())
         told = [thread.result(5.0) for thread in threads]
-    assert max(each.at for each in told) - freeze[0] < 0.4 + 1.0
+    assert max(each.at for each in told) - calls.frozen_at[0] < 0.4 + 1.0
     kinds = [type(each.error) for each in told]
-    assert kinds[0] is DBConnectionError
-    assert kinds[1] is InDoubt
-    assert kinds[2] is DBConnectionError
-    assert kinds[5] is InDoubt
+    assert kinds[:4] == [DBConnectionError, InDoubt, DBConnectionError, InDoubt]
     assert all(isinstance(each.error, psycopg2.OperationalError) for each in told)
     assert eventually(lambda: full(pool, 8), 3.0)
 

@@ -28,7 +28,7 @@ def config(server: Server, make_pool: Any) -> Iterator[dict[str, Any]]:
     """A configuration as 1.0's users write it; the pool made of it is closed."""
     fresh_table(server, TABLE)
     yield {**server.config(), "groups": {"web": {"connection_count": 3}}}
-    if pgdbpool.access.current._pool is not None:
+    if pgdbpool.engine.current._pool is not None:
         pgdbpool.close(1)
 
 

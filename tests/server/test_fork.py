@@ -34,7 +34,7 @@ def sockets(pid: int | str = "self") -> set[str]:
     return {each for each in found if each.startswith("socket:")}
 
 
-@pytest.mark.contract("4.fork.1", "4.fork.2", "1.p1.3")
+@pytest.mark.contract("4.fork.1", "4.fork.2", "1.p1.2")
 def test_a_child_has_an_empty_pool_that_works(server: Server, make_pool: Callable[..., Any]) -> None:
     """The child opens sessions of its own; the parent's are all there afterwards, and none was used by the child."""
     pool = make_pool(connection_count=3)

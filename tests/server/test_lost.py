@@ -195,6 +195,23 @@ def test_a_handler_survives_the_loss_of_its_connection_as_an_object(module_serve
     assert full(pool, 8)
 
 
+def own_answer(pool: Any, number: int) -> int:
+    """Ask the server for a number, by one of four ways in."""
+    if number % 4 == 0:
+        return int(pool.query("SELECT %s::int", (number,)).scalar())
+    if number % 4 == 1:
+        with pool.transaction() as db:
+            db.query("SET LOCAL work_mem = '65kB'")
+            return int(db.query("SELECT %s::int FROM pg_sleep(0.002)", (number,)).scalar())
+    if number % 4 == 2:
+        with pool.handler() as db:
+            db.query("SET custom.number = %s", (str(number),))
+            return int(db.query("SELECT current_setting('custom.number')").scalar())
+    with pool.connection() as raw, raw.cursor() as cursor:
+        cursor.execute("SELECT %s::int", (number,))
+        return int(cursor.fetchone()[0])
+
+
 @pytest.mark.contract("4.lost.1", "4.given-back.1")
 def test_random_faults_lose_no_slot_and_mix_no_answers(pool: Any, module_server: Server) -> None:
     """Seconds of random faults: every answer is the asker's own, and capacity is whole at the end."""
@@ -204,21 +221,7 @@ def test_random_faults_lose_no_slot_and_mix_no_answers(pool: Any, module_server:
 
     def ask() -> None:
         number = next(numbers)
-        kind = number % 4
-        if kind == 0:
-            answer = pool.query("SELECT %s::int", (number,)).scalar()
-        elif kind == 1:
-            with pool.transaction() as db:
-                db.query("SET LOCAL work_mem = '65kB'")
-                answer = db.query("SELECT %s::int FROM pg_sleep(0.002)", (number,)).scalar()
-        elif kind == 2:
-            with pool.handler() as db:
-                db.query("SET custom.number = %s", (str(number),))
-                answer = int(db.query("SELECT current_setting('custom.number')").scalar())
-        else:
-            with pool.connection() as raw, raw.cursor() as cursor:
-                cursor.execute("SELECT %s::int", (number,))
-                answer = cursor.fetchone()[0]
+        answer = own_answer(pool, number)
         if answer != number:
             wrong.append((number, answer))
 

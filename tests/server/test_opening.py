@@ -44,8 +44,13 @@ def test_tcp_options(server: Server, make_pool: Callable[..., Any]) -> None:
 
 
 @pytest.mark.contract(
-    *("3.p3.2", "3.group.settings.1", "3.group.query_timeout.1", "3.endpoint.query_timeout.1"),
-    *("3.group.idle_in_transaction_timeout.1", "3.group.application_name.1", "3.endpoint.session_tmp_buffer.1"),
+    "3.p3.2",
+    "3.group.settings.1",
+    "3.group.query_timeout.1",
+    "3.endpoint.query_timeout.1",
+    "3.group.idle_in_transaction_timeout.1",
+    "3.group.application_name.1",
+    "3.endpoint.session_tmp_buffer.1",
 )
 def test_settings_of_a_session(server: Server, make_pool: Callable[..., Any]) -> None:
     """Each option arrives on the server, with its default or its value, whatever characters it has."""

@@ -11,7 +11,6 @@ import psycopg2
 import pytest
 from psycopg2 import extensions, extras
 
-from pgdbpool import PoolError
 from tests.life import full, warm
 from tests.servers import DATABASE, ROLE, Server, eventually
 
@@ -231,47 +230,49 @@ def test_a_query_timeout_of_its_own_ends_with_the_call(furnished: Server, make_p
         assert pool.query(show).scalar() == "4321ms"
 
 
+def _client_side(raw: Any) -> tuple[Any, ...]:
+    figures = (raw.encoding, raw.autocommit, raw.isolation_level, raw.readonly, raw.deferrable, raw.cursor_factory)
+    return (*figures, list(raw.notices), list(raw.notifies), dict(raw.string_types), dict(raw.binary_types))
+
+
+def _soil_client_side(raw: Any) -> None:
+    cursor = raw.cursor()
+    cursor.execute("LISTEN news; NOTIFY news; DO $$BEGIN RAISE NOTICE 'mine'; END$$")
+    raw.commit()
+    raw.autocommit = not raw.autocommit
+    raw.autocommit = False
+    raw.set_session("serializable", readonly=True, deferrable=True)
+    raw.autocommit = True
+    raw.set_client_encoding("LATIN1")
+    raw.cursor_factory = extras.DictCursor
+    extensions.register_type(extensions.new_type((23,), "MINE", lambda value, cursor: "mine"), raw)
+    cursor.execute("SELECT 1")
+    assert cursor.fetchone() == ("mine",)
+    assert raw.notices
+    assert raw.encoding != "UTF8"
+
+
 @pytest.mark.contract("4.given-back.1")
 @pytest.mark.parametrize("way", ["connection", "getconn", "handler.connection"])
 def test_psycopg2s_own_side_is_restored(furnished: Server, make_pool: Callable[..., Any], way: str) -> None:
     """Encoding, autocommit, isolation, readonly, deferrable, cursor factory, notices, notifies and typecasters are as new."""
     pool = make_pool(connection_count=1)
 
-    def seen(raw: Any) -> tuple[Any, ...]:
-        figures = (raw.encoding, raw.autocommit, raw.isolation_level, raw.readonly, raw.deferrable, raw.cursor_factory)
-        return (*figures, list(raw.notices), list(raw.notifies), dict(raw.string_types), dict(raw.binary_types))
-
-    def soil(raw: Any) -> None:
-        cursor = raw.cursor()
-        cursor.execute("LISTEN news; NOTIFY news; DO $$BEGIN RAISE NOTICE 'mine'; END$$")
-        raw.commit()
-        raw.autocommit = not raw.autocommit
-        raw.autocommit = False
-        raw.set_session("serializable", readonly=True, deferrable=True)
-        raw.autocommit = True
-        raw.set_client_encoding("LATIN1")
-        raw.cursor_factory = extras.DictCursor
-        extensions.register_type(extensions.new_type((23,), "MINE", lambda value, cursor: "mine"), raw)
-        cursor.execute("SELECT 1")
-        assert cursor.fetchone() == ("mine",)
-        assert raw.notices
-        assert raw.encoding != "UTF8"
-
     with pool.connection() as raw:
-        fresh, pid = seen(raw), raw.info.backend_pid
+        fresh, pid = _client_side(raw), raw.info.backend_pid
     if way == "connection":
         with pool.connection() as raw:
-            soil(raw)
+            _soil_client_side(raw)
     elif way == "getconn":
         raw = pool.getconn()
-        soil(raw)
+        _soil_client_side(raw)
         pool.putconn(raw)
     else:
         with pool.handler() as db:
-            soil(db.connection)
+            _soil_client_side(db.connection)
     with pool.connection() as raw:
         assert raw.info.backend_pid == pid
-        assert seen(raw) == fresh
+        assert _client_side(raw) == fresh
         cursor = raw.cursor()
         assert type(cursor).__name__ == "cursor"
         cursor.execute(
@@ -406,113 +407,6 @@ def test_what_cannot_be_cleaned_is_closed(
     assert full(pool, 2)
     with pool.connection() as raw:
         assert raw.status == extensions.STATUS_READY
-
-
-@pytest.mark.contract("3.group.settings.1", "3.group.on_connect.1", "4.given-back.1")
-def test_a_reset_restores_what_settings_and_on_connect_set(furnished: Server, make_pool: Callable[..., Any]) -> None:
-    """A reset comes back to the baseline of ``settings`` and ``on_connect``: it never falls below, and keeps nothing above."""
-    calls = []
-
-    def prepare(raw: Any) -> None:
-        calls.append(raw)
-        cursor = raw.cursor()
-        cursor.execute("SET custom.tenant = 'acme'; SET work_mem = '128kB'; SET ROLE clerk")
-        cursor.execute("PREPARE ours AS SELECT 'ours'; LISTEN ours")
-        raw.set_client_encoding("LATIN1")
-        extensions.register_type(extensions.new_type((23,), "OURS", lambda value, cursor: f"#{value}"), raw)
-
-    settings = {"search_path": "web, public", "timezone": "Asia/Kolkata", "custom.note": "it's a \\ b"}
-    pool = make_pool(connection_count=1, settings=settings, on_connect=prepare)
-    text = """SELECT pg_backend_pid()::text, current_user, current_setting('custom.tenant'), current_setting('work_mem'),
-        current_setting('search_path'), current_setting('timezone'), current_setting('custom.note'), 23,
-        (SELECT string_agg(name, ',') FROM pg_prepared_statements),
-        (SELECT string_agg(c, ',') FROM pg_listening_channels() c)"""
-    before = tuple(pool.query(text).one())
-    assert before[1:] == (
-        *("clerk", "acme", "128kB", "web, public", "Asia/Kolkata", "it's a \\ b", "#23", "ours", "ours"),
-    )
-    with pool.handler() as db:
-        db.query("RESET ROLE")
-        for change in (
-            "RESET ALL",
-            "DEALLOCATE ALL",
-            "UNLISTEN *",
-            "SET timezone = 'UTC'",
-            "SET custom.tenant = 'evil'",
-        ):
-            db.query(change)
-        db.query("PREPARE theirs AS SELECT 1")
-        db.connection.set_client_encoding("UTF8")
-        extensions.register_type(extensions.new_type((23,), "THEIRS", lambda value, cursor: "theirs"), db.connection)
-    assert tuple(pool.query(text).one()) == before
-    with pool.connection() as raw:
-        assert raw.encoding in ("LATIN1", "ISO88591", "ISO_8859_1")
-        cursor = raw.cursor()
-        cursor.execute("EXECUTE ours")
-        assert cursor.fetchone() == ("ours",)
-    assert len(calls) == 1
-
-
-@pytest.mark.contract("3.group.on_connect.1", "4.given-back.3")
-@pytest.mark.parametrize(
-    "leave",
-    [
-        "CREATE TEMP TABLE ours (a int)",
-        "SELECT pg_advisory_lock_shared(99)",
-        "DECLARE ours CURSOR WITH HOLD FOR SELECT 1",
-        "SELECT web.soil()",
-    ],
-)
-def test_a_baseline_that_no_statement_restores_means_a_new_session(
-    furnished: Server, make_pool: Callable[..., Any], leave: str
-) -> None:
-    """Temporary tables, locks and cursors of ``on_connect`` are there for every user: a soiled session is replaced."""
-    calls = []
-
-    def prepare(raw: Any) -> None:
-        calls.append(1)
-        raw.cursor().execute(leave)
-
-    pool = make_pool(connection_count=1, on_connect=prepare)
-    text = """SELECT pg_backend_pid(), (SELECT count(*) FROM pg_class WHERE relnamespace = pg_my_temp_schema()),
-        (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()),
-        (SELECT count(*) FROM pg_cursors WHERE is_holdable)"""
-    first = tuple(pool.query(text).one())
-    assert any(first[1:])
-    assert tuple(pool.query(text).one()) == first  # a clean one is kept
-    with pool.handler() as db:
-        db.query("DISCARD ALL")
-    second = tuple(pool.query(text).one())
-    assert (second[1:], second[0] != first[0], len(calls)) == (first[1:], True, 2)
-
-
-@pytest.mark.contract("3.group.on_connect.1")
-def test_on_connect_is_called_once_for_each_new_connection(server: Server, make_pool: Callable[..., Any]) -> None:
-    """Not at a checkout, not after a reset; again for the connection that replaces a lost one."""
-    pids: list[int] = []
-    pool = make_pool(
-        connection_count=2, on_connect=lambda raw: pids.append(raw.info.backend_pid), application_name="reset-once"
-    )
-    assert sorted(warm(pool, 2)) == sorted(pids)
-    with pool.handler() as db:
-        db.query("SET work_mem = '65kB'")
-    assert full(pool, 2)
-    assert len(pids) == 2
-    server.terminate("reset-once")
-    assert full(pool, 2)
-    assert len(pids) == len(set(pids)) == 4
-
-
-@pytest.mark.contract("3.group.on_connect.1")
-def test_on_connects_connection_is_of_no_use_afterwards(make_pool: Callable[..., Any]) -> None:
-    """A connection that ``on_connect`` kept cannot be used behind the pool's back."""
-    kept: list[Any] = []
-    pool = make_pool(connection_count=1, on_connect=kept.append)
-    pool.query("SELECT 1")
-    with pytest.raises(PoolError):
-        kept[0].cursor().execute("SELECT 1")
-    with pool.handler(), pytest.raises(PoolError):
-        kept[0].commit()
 
 
 @pytest.mark.contract("4.given-back.1")

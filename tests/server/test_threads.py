@@ -137,27 +137,28 @@ def test_a_generator_left_in_the_middle_gives_its_connection_back(make_pool: Cal
     assert full(pool, 1)
 
 
+def each_way(pool: Any) -> None:
+    pool.query("SELECT 1")
+    with pool.handler() as db:
+        db.query("SELECT 2")
+    with pool.transaction() as db:
+        db.query("SELECT 3")
+    with pool.connection() as raw:
+        raw.cursor().execute("SELECT 4")
+
+
 @pytest.mark.parametrize("lives_on", [False, True], ids=["thread ends", "thread lives on"])
 def test_exceptions_at_random_points_lose_no_slot(make_pool: Callable[..., Any], lives_on: bool) -> None:
     """Exceptions thrown into threads at random points, three hundred in all: capacity is whole afterwards."""
     pool = make_pool(connection_count=4, timeout=3)
     warm(pool, 4)
-    going, busy, thrown = [True], [True], [0]
-
-    def ask() -> None:
-        pool.query("SELECT 1")
-        with pool.handler() as db:
-            db.query("SELECT 2")
-        with pool.transaction() as db:
-            db.query("SELECT 3")
-        with pool.connection() as raw:
-            raw.cursor().execute("SELECT 4")
+    going, busy = [True], [True]
 
     def serve() -> None:
         while busy:
             try:
                 while busy:
-                    ask()
+                    each_way(pool)
             except (Interrupted, psycopg2.Error):
                 if not lives_on:
                     return
@@ -175,12 +176,11 @@ def test_exceptions_at_random_points_lose_no_slot(make_pool: Callable[..., Any],
 
     dice = random.Random(26)
     threads = [start() for _ in range(6)]
-    while thrown[0] < 300:
+    for _ in range(300):
         number = dice.randrange(len(threads))
         if not threads[number].thread.is_alive():
             threads[number] = start()
         throw(threads[number].thread)
-        thrown[0] += 1
         time.sleep(dice.random() * 0.004)
     busy.clear()
     try:
@@ -209,10 +209,8 @@ def test_a_long_hold_is_reported_once(make_pool: Callable[..., Any], caplog: pyt
     assert "test_a_long_hold_is_reported_once" in record.getMessage()
 
 
-@pytest.mark.contract("4.protected.2")
-def test_use_after_release_raises_and_reaches_nobody(server: Server, make_pool: Callable[..., Any]) -> None:
-    """Handler, transaction, connection, cursor and iterator raise after their block, while somebody else has the session."""
-    pool = make_pool(connection_count=1)
+def stale_calls(pool: Any) -> tuple[list[Callable[[], Any]], Any, Any]:
+    """Calls on objects whose blocks have ended; the connection, and a cursor of it."""
     with pool.handler() as db:
         rows = db.stream("SELECT generate_series(1, 9)", size=2)
         next(rows)
@@ -252,6 +250,14 @@ def test_use_after_release_raises_and_reaches_nobody(server: Server, make_pool: 
         lambda: raw.set_isolation_level(3),
         raw.poll,
     ]
+    return calls, raw, cursor
+
+
+@pytest.mark.contract("4.protected.2")
+def test_use_after_release_raises_and_reaches_nobody(server: Server, make_pool: Callable[..., Any]) -> None:
+    """Handler, transaction, connection, cursor and iterator raise after their block, while somebody else has the session."""
+    pool = make_pool(connection_count=1)
+    calls, raw, cursor = stale_calls(pool)
     with pool.handler() as user:
         user.query("SELECT 'mine'")
         for number, call in enumerate(calls):

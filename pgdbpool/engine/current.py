@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import threading
+from typing import Any
 
 from pgdbpool.errors import PoolClosed
 
-__all__ = ["default_pool", "set_default_pool"]
+__all__ = ["default_pool", "exchange"]
 
-if TYPE_CHECKING:
-    from pgdbpool.facade import Pool
+# Guards _pool while it is exchanged, so that of two `init` at once each closes the one that it replaced. Forbidden under
+# it: making or closing a pool.
+_lock = threading.Lock()
+_pool: Any = None
 
-_pool: Pool | None = None
 
-
-def default_pool() -> Pool:
+def default_pool() -> Any:
     """Raises ``PoolClosed`` before ``init``."""
     if _pool is None:
         raise PoolClosed("there is no pool yet: call pgdbpool.init(config) first, for instance at the top of wsgi.py")
     return _pool
 
 
-def set_default_pool(pool: Pool | None) -> Pool | None:
+def exchange(pool: Any) -> Any:
     """Make it the default; returns the one before."""
     global _pool
-    before, _pool = _pool, pool
+    with _lock:
+        before, _pool = _pool, pool
     return before
