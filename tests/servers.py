@@ -177,6 +177,8 @@ class DockerServer(Server):
     """The official image, through testcontainers, on a port of the host that stays the same."""
 
     def __init__(self) -> None:
+        # Its reaper is one more image to pull; close() removes the container, whatever happens in between.
+        os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
         from testcontainers.community.postgres import PostgresContainer
 
         self.port = _free_port()

@@ -17,7 +17,12 @@ pytestmark = pytest.mark.contract("8.p1.2", "8.p1.3")
 
 def pgdbpool(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "pgdbpool", *arguments], cwd=folder, capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-m", "pgdbpool", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
     )
 
 
