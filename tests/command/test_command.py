@@ -12,8 +12,6 @@ import pytest
 
 from ..servers import Server
 
-pytestmark = pytest.mark.contract("8.p1.2", "8.p1.3")
-
 
 def pgdbpool(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -35,6 +33,7 @@ def as_toml(config: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+@pytest.mark.contract("8.p1.2", "8.p1.3")
 @pytest.mark.parametrize("kind", ["module", "json", "toml"])
 def test_check_says_that_a_server_answers(server: Server, tmp_path: Path, kind: str) -> None:
     """``pgdbpool check`` prints role, version and round trip, and exits with 0, from each kind of CONFIG."""
