@@ -15,6 +15,7 @@ import psycopg2
 import pytest
 
 from tests.servers import Fleet, Server, Session, at_hand, chosen, described, eventually
+from tests.usage import TABLE, Wire, fresh_table, wire_to
 
 
 def pytest_report_header() -> list[str]:
@@ -163,3 +164,16 @@ def _command(process: psutil.Process) -> str:
         return f"{process.pid}: {' '.join(process.cmdline()) or process.name()}"
     except psutil.Error:
         return ""
+
+
+@pytest.fixture
+def table(server: Server) -> None:
+    """``tests.usage.TABLE``, empty."""
+    fresh_table(server, TABLE)
+
+
+@pytest.fixture
+def wire(server: Server) -> Iterator[Wire]:
+    """A proxy in front of the server that counts and loses messages."""
+    with wire_to(server) as wire:
+        yield wire

@@ -10,9 +10,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+import pytest
+
+import pgdbpool
 from tests.servers import ROLE, Server
 
-__all__ = ["Wire", "each_call", "fresh_table", "kill", "rows_of", "wire_to"]
+__all__ = ["BOTH", "TABLE", "Wire", "each_call", "fail", "fresh_table", "insert", "kill", "rows_of", "wire_to"]
+
+TABLE = "of_usage"  # made anew by the fixture `table`
+BOTH = pytest.mark.parametrize("autocommit", [True, False])
 
 _NEGOTIATION = (80877103, 80877104)  # SSLRequest and GSSENCRequest; PostgreSQL manual, 54.7
 
@@ -28,6 +34,18 @@ def fresh_table(server: Server, name: str, columns: str = "id int PRIMARY KEY, n
 def rows_of(server: Server, name: str, column: str = "id") -> list[Any]:
     """What is committed of a column, in order."""
     return [row[0] for row in server.sql(f"SELECT {column} FROM {ROLE}.{name} ORDER BY 1")]
+
+
+def insert(db: Any, *numbers: int) -> None:
+    for number in numbers:
+        db.query(f"INSERT INTO {TABLE} (id) VALUES (%s)", (number,))
+
+
+def fail(db: Any, text: str = "SELECT 1/0") -> pgdbpool.DBQueryError:
+    """Send what the server rejects, and swallow its error."""
+    with pytest.raises(pgdbpool.DBQueryError) as caught:
+        db.query(text)
+    return caught.value
 
 
 def kill(server: Server, pid: int) -> None:

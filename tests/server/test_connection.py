@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import io
 import select
-from collections.abc import Iterator
 from typing import Any
 
 import psycopg2
@@ -18,22 +17,11 @@ from psycopg2 import sql
 
 import pgdbpool
 from tests.servers import Server, eventually
-from tests.usage import Wire, fresh_table, kill, rows_of, wire_to
+from tests.usage import BOTH, TABLE, Wire, kill, rows_of
 
-TABLE = "of_connection"
 INSERT = f"INSERT INTO {TABLE} (id) VALUES (%s)"
-BOTH = pytest.mark.parametrize("autocommit", [True, False])
 
-
-@pytest.fixture(autouse=True)
-def table(server: Server) -> None:
-    fresh_table(server, TABLE)
-
-
-@pytest.fixture
-def wire(server: Server) -> Iterator[Wire]:
-    with wire_to(server) as wire:
-        yield wire
+pytestmark = pytest.mark.usefixtures("table")
 
 
 @pytest.mark.contract("2.call.connection.1", "4.protected.3")

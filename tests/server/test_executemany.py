@@ -13,21 +13,11 @@ import pytest
 
 import pgdbpool
 from tests.servers import Server
-from tests.usage import Wire, fresh_table, kill, rows_of, wire_to
+from tests.usage import TABLE, Wire, kill, rows_of
 
-TABLE = "of_executemany"
 INSERT = f"INSERT INTO {TABLE} (id, note) VALUES (%s, %s)"
 
-
-@pytest.fixture(autouse=True)
-def table(server: Server) -> None:
-    fresh_table(server, TABLE)
-
-
-@pytest.fixture
-def wire(server: Server) -> Iterator[Wire]:
-    with wire_to(server) as wire:
-        yield wire
+pytestmark = pytest.mark.usefixtures("table")
 
 
 def numbered(count: int) -> list[tuple[int, str]]:

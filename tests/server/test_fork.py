@@ -58,8 +58,8 @@ def test_a_child_has_an_empty_pool_that_works(server: Server, make_pool: Callabl
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_a_child_keeps_no_socket_of_its_parent(make_pool: Callable[..., Any]) -> None:
     """Idle, borrowed, the monitor's, and the duplicates: none of the parent's sockets is open in the child."""
-    pool = make_pool(connection_count=3)
     before = sockets()
+    pool = make_pool(connection_count=3)
     warm(pool, 3)
     with pool.handler() as db:
         db.query("SELECT 1")

@@ -14,15 +14,11 @@ import pytest
 
 import pgdbpool
 from tests.servers import Server, eventually
-from tests.usage import fresh_table, kill, rows_of
+from tests.usage import TABLE, kill, rows_of
 
-TABLE = "of_getconn"
 INSERT = f"INSERT INTO {TABLE} (id) VALUES (%s)"
 
-
-@pytest.fixture(autouse=True)
-def table(server: Server) -> None:
-    fresh_table(server, TABLE)
+pytestmark = pytest.mark.usefixtures("table")
 
 
 @pytest.mark.contract("2.call.getconn.1")

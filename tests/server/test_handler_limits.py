@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -16,33 +15,9 @@ import pytest
 
 import pgdbpool
 from tests.servers import Server, eventually
-from tests.usage import Wire, fresh_table, kill, rows_of, wire_to
+from tests.usage import BOTH, TABLE, Wire, insert, kill, rows_of
 
-TABLE = "of_handler_limits"
-BOTH = pytest.mark.parametrize("autocommit", [True, False])
-
-
-@pytest.fixture(autouse=True)
-def table(server: Server) -> None:
-    fresh_table(server, TABLE)
-
-
-@pytest.fixture
-def wire(server: Server) -> Iterator[Wire]:
-    with wire_to(server) as wire:
-        yield wire
-
-
-def insert(db: Any, *numbers: int) -> None:
-    for number in numbers:
-        db.query(f"INSERT INTO {TABLE} (id) VALUES (%s)", (number,))
-
-
-def fail(db: Any, text: str = "SELECT 1/0") -> pgdbpool.DBQueryError:
-    """Send what the server rejects, and swallow its error."""
-    with pytest.raises(pgdbpool.DBQueryError) as caught:
-        db.query(text)
-    return caught.value
+pytestmark = pytest.mark.usefixtures("table")
 
 
 # -- read_only ---------------------------------------------------------------------------------------------------------

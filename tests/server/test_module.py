@@ -17,21 +17,17 @@ import pytest
 
 import pgdbpool
 from tests.servers import Server, eventually
-from tests.usage import fresh_table, rows_of
+from tests.usage import TABLE, rows_of
 
-TABLE = "of_module"
 NAMES = "query transaction run connection getconn putconn stats explain check close closeall".split()
 
-
-@pytest.fixture(autouse=True)
-def table(server: Server) -> None:
-    fresh_table(server, TABLE)
+pytestmark = pytest.mark.usefixtures("table")
 
 
 @pytest.fixture(autouse=True)
 def no_default_pool(make_pool: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Each test begins as a new process does, without a default pool; what it makes is closed."""
-    from pgdbpool.access import current
+    from pgdbpool.engine import current
 
     monkeypatch.setattr(current, "_pool", None)
     yield

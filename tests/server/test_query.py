@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import psycopg2
@@ -14,7 +13,7 @@ from psycopg2 import sql
 
 import pgdbpool
 from tests.servers import Server, eventually
-from tests.usage import Wire, each_call, fresh_table, kill, rows_of, wire_to
+from tests.usage import Wire, each_call, fresh_table, kill, rows_of
 
 TABLE = "of_query"
 WAYS = ["query", "handler", "transaction"]
@@ -24,12 +23,6 @@ WAYS = ["query", "handler", "transaction"]
 def table(server: Server) -> str:
     fresh_table(server, TABLE)
     return TABLE
-
-
-@pytest.fixture
-def wire(server: Server) -> Iterator[Wire]:
-    with wire_to(server) as wire:
-        yield wire
 
 
 @pytest.fixture(params=WAYS)

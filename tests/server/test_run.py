@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -14,21 +13,11 @@ import pytest
 
 import pgdbpool
 from tests.servers import Server, eventually
-from tests.usage import Wire, fresh_table, kill, rows_of, wire_to
+from tests.usage import TABLE, Wire, kill, rows_of
 
-TABLE = "of_run"
 RAISE = "DO $$ BEGIN RAISE EXCEPTION USING errcode = '{}'; END $$"
 
-
-@pytest.fixture(autouse=True)
-def table(server: Server) -> None:
-    fresh_table(server, TABLE)
-
-
-@pytest.fixture
-def wire(server: Server) -> Iterator[Wire]:
-    with wire_to(server) as wire:
-        yield wire
+pytestmark = pytest.mark.usefixtures("table")
 
 
 class Attempts:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import gc
 import tracemalloc
-from collections.abc import Iterator
 from typing import Any
 
 import psycopg2.errors
@@ -15,26 +14,11 @@ from psycopg2 import sql
 
 import pgdbpool
 from tests.servers import Server
-from tests.usage import Wire, fresh_table, kill, rows_of, wire_to
+from tests.usage import BOTH, TABLE, Wire, insert, kill, rows_of
 
-TABLE = "of_stream"
 COUNT = "SELECT n, 'row no. ' || n AS name FROM generate_series(1, %s) AS n"
-BOTH = pytest.mark.parametrize("autocommit", [True, False])
 
-
-@pytest.fixture(autouse=True)
-def table(server: Server) -> None:
-    fresh_table(server, TABLE)
-
-
-@pytest.fixture
-def wire(server: Server) -> Iterator[Wire]:
-    with wire_to(server) as wire:
-        yield wire
-
-
-def insert(db: Any, number: int) -> None:
-    db.query(f"INSERT INTO {TABLE} (id) VALUES (%s)", (number,))
+pytestmark = pytest.mark.usefixtures("table")
 
 
 @pytest.mark.contract("2.p3.3", "2.call.handler.1")
