@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from time import monotonic, sleep
-from types import TracebackType
 from typing import Any
 
 from pgdbpool.access import foreign, repeat
@@ -36,15 +35,13 @@ class Pool:
         self._engine: Engine = (Single if self._options.type == "non-threaded" else Threaded)(self._options)
         endpoint = self._options.endpoints[0]
         groups = self._options.groups
-        self._desks = {name: Desk(self._engine.groups[name], each, endpoint) for name, each in groups.items()}
-        self._desks_or_default: dict[str | None, Desk] = {None: self._default_desk()}
-        self._desks_or_default.update(self._desks)
+        self._desks: dict[str | None, Desk] = {
+            name: Desk(self._engine.groups[name], each, endpoint) for name, each in groups.items()
+        }
+        self._desks[None] = self._desks.get("default") or next(iter(self._desks.values()))
         self._engine.start()
         if wait is not None:
             self._wait(wait)
-
-    def _default_desk(self) -> Desk:
-        return self._desks.get("default") or next(iter(self._desks.values()))
 
     def _wait(self, patience: float) -> None:
         deadline = monotonic() + patience
@@ -64,9 +61,9 @@ class Pool:
     def desk(self, group: str | None) -> Desk:
         """Internal: the group's desk. Raises ``UnconfiguredGroupError``."""
         try:
-            return self._desks_or_default[group]
+            return self._desks[group]
         except (KeyError, TypeError):
-            known = ", ".join(map(repr, self._desks))
+            known = ", ".join(map(repr, self._options.groups))
             raise UnconfiguredGroupError(f"there is no group {group!r}; configured are: {known}") from None
 
     # -- using it ---------------------------------------------------------------------------------------------------
@@ -141,11 +138,9 @@ class Pool:
         connection lost before COMMIT was sent: ``fn`` must not have effects outside the database. Raises ``PoolError``
         inside another transaction.
         """
-
-        def make() -> Transaction:
-            return Transaction(self.desk(group), isolation, (read_only, timeout, None))
-
-        return repeat.run(self.desk(group), make, retries, fn, *args, **kwargs)
+        desk = self.desk(group)
+        transaction = Transaction(desk, isolation, (read_only, timeout, None))
+        return repeat.run(desk, transaction, retries, fn, *args, **kwargs)
 
     def connection(
         self, group: str | None = None, *, read_only: bool = False, timeout: float | None = None
@@ -155,7 +150,8 @@ class Pool:
         Its autocommit is the group's; with autocommit off: commit on a clean exit, rollback on an exception. psycopg2's
         own errors pass untouched. Whatever was done on it is reset before anyone else gets it.
         """
-        return foreign.Borrowed(self.desk(group), read_only, timeout)
+        desk = self.desk(group)
+        return foreign.Borrowed(desk, desk.autocommit, read_only, timeout)
 
     def getconn(self, key: Hashable = None, *, group: str | None = None, timeout: float | None = None) -> Any:
         """As ``psycopg2.pool.ThreadedConnectionPool.getconn``, but waiting; not in autocommit unless the group says so."""
@@ -200,10 +196,10 @@ class Pool:
     def __enter__(self) -> Pool:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<Pool {', '.join(self._desks)} at {', '.join(each.label for each in self._options.endpoints)}>"
+        return (
+            f"<Pool {', '.join(self._options.groups)} at {', '.join(each.label for each in self._options.endpoints)}>"
+        )

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg2
 
@@ -21,10 +20,9 @@ __all__ = ["Block"]
 class Block:
     """``with`` block in one transaction of a lease, or in a savepoint of the one that is open."""
 
-    __slots__ = ("_before", "_depth", "_lease", "_opening", "_savepoint", "_within")
+    __slots__ = ("_before", "_depth", "_lease", "_opening", "_savepoint")
 
-    def __init__(self, lease: Lease, opening: str, *, within: bool = False) -> None:
-        self._within = within  # a savepoint, also where the transaction has yet to begin
+    def __init__(self, lease: Lease, opening: str) -> None:
         self._lease = lease
         self._opening = opening
         self._depth = 0
@@ -34,11 +32,10 @@ class Block:
         with lease.at_work() as dialogue:
             if self._depth:
                 raise PoolError("this transaction block is in use already: it was entered twice")
-            if dialogue.begin_lost:
-                raise aborted(dialogue.first_error)
+            lease._settle_stream()
             self._before = dialogue.opening
             self._savepoint = ""
-            if lease.blocks or dialogue.status != IDLE or self._within:
+            if lease.blocks or dialogue.status != IDLE:
                 self._set_savepoint(lease)
             else:
                 dialogue.opening = self._opening
@@ -56,9 +53,7 @@ class Block:
         front = f"{dialogue.opening};\n" if dialogue.status == IDLE else ""
         dialogue.send(f"{front}SAVEPOINT {self._savepoint}", prefix=front)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         lease, depth = self._lease, self._depth
         with lease.at_work() as dialogue:
             self._depth = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pgdbpool.access.results import Result
-from pgdbpool.access.statements import limit_of, lost, plain, prepared, refuse_session, rejected
+from pgdbpool.access.statements import limit_of, lost, one_shot, plain, rejected
 from pgdbpool.config import EndpointOptions, GroupOptions
 from pgdbpool.driver.opening import statement_limit
 from pgdbpool.driver.session import Session
@@ -22,17 +22,6 @@ _MOMENT = 5.0  # seconds for a statement of the pool's own
 
 class Desk:
     """One group's defaults beside the group itself. Times in seconds, ``query_timeout`` in milliseconds."""
-
-    __slots__ = (
-        "always_reset",
-        "autocommit",
-        "group",
-        "limit",
-        "name",
-        "options",
-        "query_timeout",
-        "timeout",
-    )
 
     def __init__(self, group: Group, options: GroupOptions, endpoint: EndpointOptions) -> None:
         self.group = group
@@ -68,8 +57,7 @@ class Desk:
         """
         verdict: Verdict | None = None
         if type(sql) is str:
-            sql, verdict = prepared(sql, None)
-            refuse_session(verdict)
+            sql, verdict = one_shot(sql, None)
         patience = self.timeout if timeout is None else timeout
         again = bool(read_only)
         while True:
@@ -78,8 +66,7 @@ class Desk:
             soiled, prefix, limit = True, "", self.limit
             try:
                 if verdict is None:
-                    sql, verdict = prepared(sql, session)
-                    refuse_session(verdict)
+                    sql, verdict = one_shot(sql, session)
                 if query_timeout is not None and query_timeout != self.query_timeout:
                     limit, prefix = limit_of(query_timeout), self._set_timeout(session, query_timeout, verdict.joinable)
                 soiled = not verdict.clean or limit != self.limit or not plain(params)

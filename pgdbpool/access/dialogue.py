@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import psycopg2
 from psycopg2 import extensions
 
 from pgdbpool.access.desk import Desk
-from pgdbpool.access.statements import aborted, limit_of, lost, plain, rejected
+from pgdbpool.access.statements import aborted, limit_of, lost, plain, refuse_lost_commit, rejected
 from pgdbpool.driver.session import Session
 from pgdbpool.errors import DBConnectionError, DBQueryError, PoolError
 from pgdbpool.text import Verdict
@@ -34,28 +35,12 @@ def begin(isolation: str | None = None, read_only: bool = False) -> str:
 class Dialogue:
     """One session's conversation while it is borrowed. Not for two threads at once: the lease sees to that.
 
-    The transaction's state is the server's own word, which libpq keeps. Only one thing must be remembered beside it: a first
-    statement that could not even be parsed takes the BEGIN in front of it along, so the server is idle although the
-    transaction has failed (``begin_lost``).
+    The transaction's state is the server's own word, which libpq keeps, and nothing beside it.
 
     ``opening`` is the BEGIN that the next statement takes along where a transaction is due, ``first_error`` what made the
-    present one fail, ``soiled`` whether the session must be reset. ``epoch`` counts ended transactions and undone
-    savepoints: cursors of an earlier one are gone.
+    present one fail, ``wrote`` whether something in it may have written, ``soiled`` whether the session must be reset.
+    ``epoch`` counts ended transactions and undone savepoints: cursors of an earlier one are gone.
     """
-
-    __slots__ = (
-        "_read_only_due",
-        "_varied",
-        "_wrote",
-        "begin_lost",
-        "desk",
-        "epoch",
-        "first_error",
-        "opening",
-        "query_timeout",
-        "session",
-        "soiled",
-    )
 
     def __init__(self, desk: Desk, session: Session, query_timeout: int, read_only: bool) -> None:
         self.desk = desk
@@ -63,12 +48,11 @@ class Dialogue:
         self.query_timeout = query_timeout
         self.opening = begin(None, read_only)
         self.first_error: BaseException | None = None
-        self.begin_lost = False
+        self.wrote = False
         self.soiled = False
         self.epoch = 0
         self._read_only_due = read_only
         self._varied = query_timeout != desk.query_timeout
-        self._wrote = False
 
     @property
     def status(self) -> int:
@@ -76,7 +60,7 @@ class Dialogue:
 
     @property
     def failed(self) -> bool:
-        return self.begin_lost or self.status == FAILED
+        return self.status == FAILED
 
     # -- statements -------------------------------------------------------------------------------------------------
 
@@ -94,22 +78,23 @@ class Dialogue:
         ``transactional``: it belongs into a transaction, which it opens if there is none. ``front``: whole lines.
         """
         limit = self.query_timeout if query_timeout is None else query_timeout
-        self.soiled = self.soiled or not verdict.clean or not plain(params)
-        self.note_write(verdict)
+        self.note(verdict, params)
         prefix = self.prefix(verdict, limit, transactional) + front
         in_transaction = self.status != IDLE or "BEGIN" in prefix
         in_doubt = not verdict.reads and (verdict.controls_transaction or not in_transaction)
-        failed = self.status == FAILED
+        failed = self.failed
         cursor = self.send(prefix + text, params, prefix=prefix, in_doubt=in_doubt, limit=limit)
         if verdict.controls_transaction:
-            self._after_control(failed and verdict.keyword not in _UNDO)
-        elif self.status != FAILED:
+            self.epoch += 1
+            first, self.first_error = self.first_error, None
+            if failed and verdict.keyword not in _UNDO:
+                raise aborted(first)
+        elif not self.failed:
             self.first_error = None  # the user went back to a savepoint of his own
         return cursor
 
     def prefix(self, verdict: Verdict, limit: int, transactional: bool) -> str:
         """BEGIN, where it is due, and the server's side of a limit of its own; whole lines."""
-        self._refuse_if_failed(verdict)
         if not verdict.keyword:
             return ""  # nothing, or no SQL: the answer must be its own
         idle = self.status == IDLE
@@ -132,17 +117,18 @@ class Dialogue:
     ) -> Any:
         """Send one message; returns the cursor, or raises what its failure means."""
         session = self.session
-        due = "BEGIN" in prefix
         if session.lost:
             raise DBConnectionError("the connection was lost before this statement; nothing was sent")
         try:
             cursor = session.execute(text, params, limit_of(self.query_timeout if limit is None else limit))
         except Exception as error:
             if session.lost:
-                raise lost(session, error, wrote=in_doubt, doing="a statement") from error
+                doing = "a COMMIT" if text == "COMMIT" else "a statement"
+                raise lost(session, error, wrote=in_doubt, doing=doing) from error
             failure = rejected(error, prefix)
-            if isinstance(error, psycopg2.Error) and error.pgcode is not None and (due or self.status != IDLE):
-                self.begin_lost = due and self.status == IDLE
+            if "BEGIN" in prefix and failure.pgcode is not None and self.status == IDLE:
+                self._begin_failed()
+            if self.failed:
                 self.first_error = self.first_error or failure
             raise failure from error
         return cursor
@@ -161,9 +147,15 @@ class Dialogue:
                 before += statement + _BETWEEN
             raise (rejected(error, before) if place and isinstance(error, Exception) else failure) from error
 
-    def note_write(self, verdict: Verdict | None) -> None:
-        """Something was said that may write, as far as ``verdict`` knows."""
-        self._wrote = self._wrote or verdict is None or not verdict.reads
+    def _begin_failed(self) -> None:
+        """A text that could not even be parsed took the BEGIN in front of it along; the transaction shall fail with it."""
+        with suppress(psycopg2.Error):
+            self.session.execute("BEGIN; ROLLBACK TO SAVEPOINT pgdbpool_failed", None, limit_of(self.query_timeout))
+
+    def note(self, verdict: Verdict, *params: Any) -> None:
+        """What is said may write, and leave something behind."""
+        self.soiled = self.soiled or not verdict.clean or not all(map(plain, params))
+        self.wrote = self.wrote or not verdict.reads
 
     def open_transaction(self) -> None:
         """Send the BEGIN that is due, for those who do not speak through this dialogue."""
@@ -182,55 +174,20 @@ class Dialogue:
         self.soiled = True
         self._read_only_due = False
 
-    def _refuse_if_failed(self, verdict: Verdict) -> None:
-        """After a lost BEGIN the server would take the next statement as if nothing had happened."""
-        if not self.begin_lost:
-            return
-        if not verdict.controls_transaction:
-            raise aborted(self.first_error)
-        first, self.first_error, self.begin_lost = self.first_error, None, False
-        if verdict.keyword not in _UNDO:
-            raise aborted(first)
-
-    def _after_control(self, failed: bool) -> None:
-        """The user said BEGIN or COMMIT himself; ``failed``: what he committed had failed, and was rolled back."""
-        self.epoch += 1
-        first, self.first_error = self.first_error, None
-        if failed:
-            raise aborted(first)
-
     # -- the transaction's end --------------------------------------------------------------------------------------
 
     def end(self, *, commit: bool) -> None:
         """COMMIT or ROLLBACK; a commit of what has failed rolls back and raises."""
-        failed, first, wrote = self.failed, self.first_error, self._wrote
-        self.first_error, self.begin_lost, self._wrote = None, False, False
+        first, self.first_error = self.first_error, None
+        in_doubt, self.wrote = commit and self.wrote and not self.failed, False
         self.epoch += 1
-        if self.session.lost:
-            raise DBConnectionError("the connection was lost before the end of the transaction; nothing of it was kept")
-        if commit and not failed:
-            if self.status != IDLE:
-                self._commit(wrote)
+        if self.status == IDLE:
             return
-        if self.status != IDLE:
-            self.send("ROLLBACK")
         if commit:
+            refuse_lost_commit(self.session)
+        answer = self.send("COMMIT" if commit else "ROLLBACK", in_doubt=in_doubt).statusmessage
+        if commit and answer == "ROLLBACK":
             raise aborted(first)
-
-    def _commit(self, wrote: bool) -> None:
-        session = self.session
-        if session.poll(0) and session.hung_up():  # a COMMIT that was never sent is in no doubt
-            raise DBConnectionError(
-                "the connection was lost before COMMIT was sent; nothing of the transaction was kept"
-            )
-        try:
-            answer = session.execute("COMMIT", None, limit_of(self.query_timeout)).statusmessage
-        except Exception as error:
-            if session.lost:
-                raise lost(session, error, wrote=wrote, doing="a COMMIT") from error
-            raise rejected(error) from error
-        if answer == "ROLLBACK":
-            raise aborted(None)
 
     def undo_to(self, savepoint: str) -> BaseException | None:
         """Go back to a savepoint and forget it; returns what had failed since."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from types import TracebackType
 from typing import Any
 
 import psycopg2
@@ -47,9 +46,7 @@ class Handler(Lease):
         self._take()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         try:
             if error is not None:
                 with suppress(
@@ -65,7 +62,7 @@ class Handler(Lease):
 class Transaction:
     """``with`` block in one transaction, whatever the group's autocommit; inside another one of this thread a savepoint."""
 
-    __slots__ = ("_block", "_desk", "_lease", "_opening", "_options", "_owner")
+    __slots__ = ("_block", "_desk", "_opening", "_options", "_own")
 
     def __init__(self, desk: Desk, isolation: str | None, options: tuple[bool, float | None, int | None]) -> None:
         self._desk = desk
@@ -76,35 +73,29 @@ class Transaction:
     def __enter__(self) -> Lease:
         if self._block is not None:
             raise PoolError("this transaction is in use already: its block was entered twice")
-        self._owner = present_owner()
-        joined = self._owner.transactions.get(self._desk)
-        if joined is not None:
-            self._lease: Lease | None = None
-            return self._begin(joined)
-        self._lease = Lease(self._desk, True, *self._options)
-        self._lease._take()
-        try:
-            self._begin(self._lease)
-        except BaseException:
-            self._lease._give_back()
-            raise
-        self._owner.transactions[self._desk] = self._lease
-        return self._lease
-
-    def _begin(self, lease: Lease) -> Lease:
+        transactions = present_owner().transactions
+        lease: Lease | None = transactions.get(self._desk)
+        self._own: Lease | None = None
+        if lease is None:
+            self._own = lease = Lease(self._desk, True, *self._options)
+            lease._take()
         block = Block(lease, self._opening)
-        block.__enter__()
+        try:
+            block.__enter__()
+        except BaseException:
+            if self._own is not None:
+                self._own._give_back()
+            raise
+        transactions[self._desk] = lease
         self._block = block
         return lease
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         block, self._block = self._block, None
         try:
             if block is not None:
                 block.__exit__(kind, error, trace)
         finally:
-            if self._lease is not None:
-                self._owner.transactions.pop(self._desk, None)
-                self._lease._give_back()
+            if self._own is not None:
+                self._own._owner.transactions.pop(self._desk, None)
+                self._own._give_back()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
@@ -12,95 +13,50 @@ import psycopg2
 from pgdbpool.access.block import Block
 from pgdbpool.access.desk import Desk
 from pgdbpool.access.dialogue import IDLE, Dialogue, begin
+from pgdbpool.access.hold import Hold
 from pgdbpool.access.results import Result
-from pgdbpool.access.statements import limit_of, plain, prepared, rejected
+from pgdbpool.access.statements import limit_of, prepared, rejected
 from pgdbpool.access.streams import Stream
 from pgdbpool.driver.guarded import lend, take_back
-from pgdbpool.engine.owners import place_of_caller, present_owner
 from pgdbpool.errors import DBQueryError, PoolError
 from pgdbpool.text import Verdict
-from pgdbpool.waiting import Slot
 
 __all__ = ["Lease"]
 
 _PAGE = 100  # rows of executemany in one message
 
 
-class Lease:
+class Lease(Hold):
     """What a ``Handler`` and a ``transaction()`` give to their block. Not for two threads at once."""
 
-    __slots__ = (
-        "__weakref__",
-        "_autocommit",
-        "_desk",
-        "_own_stream",
-        "_owner",
-        "_query_timeout",
-        "_read_only",
-        "_slot",
-        "_streams",
-        "_timeout",
-        "blocks",
-        "dialogue",
-        "turn",
-    )
+    __slots__ = ("_autocommit", "_own_stream", "_query_timeout", "_streams", "blocks", "dialogue")
 
     def __init__(
         self, desk: Desk, autocommit: bool, read_only: bool, timeout: float | None, query_timeout: int | None
     ) -> None:
-        self._slot: Slot | None = None
-        self._desk = desk
+        super().__init__(desk, read_only, timeout)
         self._autocommit = autocommit
-        self._read_only = read_only
-        self._timeout = desk.timeout if timeout is None else timeout
         self._query_timeout = desk.query_timeout if query_timeout is None else query_timeout
-        self.blocks = 0
-
-    # -- taking and giving back -------------------------------------------------------------------------------------
 
     def _take(self) -> None:
-        if self._slot is not None:
-            raise PoolError("this handler is in use already: its block was entered twice")
-        self._owner = present_owner()
-        slot = self._desk.group.checkout(self._owner, self._timeout)
-        self.turn = slot.turn
-        self._slot = slot
-        self._streams = 0
+        slot = self._check_out()
+        self.blocks = self._streams = 0
         self._own_stream: weakref.ref[Stream] | None = None
         self.dialogue = Dialogue(self._desk, slot.resource, self._query_timeout, self._read_only)
-        slot.place = place_of_caller()
-        slot.holder = weakref.ref(self)
 
     def _give_back(self) -> None:
-        slot, dialogue = self._held(), self.dialogue
-        slot.place = slot.holder = None
-        self._slot = None
-        take_back(dialogue.session.raw)
-        self._desk.give_back(slot, self._owner, dialogue.soiled or dialogue.status != IDLE)
+        slot = self._held()
+        take_back(slot.resource.raw)
+        self._release(slot, self.dialogue.soiled or self.dialogue.status != IDLE)
 
-    def _held(self) -> Slot:
-        slot = self._slot
-        if slot is None:
-            raise PoolError("this handler has given its connection back: it can be used inside its `with` block only")
-        if slot.owner is not self._owner or slot.turn != self.turn:
-            raise PoolError("this handler's connection was taken back: after a fork, or after its thread had ended")
-        return slot
-
-    def holds(self, slot: Slot) -> bool:
-        """Internal: whether this object answers for that connection."""
-        return self._slot is slot
-
-    def is_held(self, turn: int) -> bool:
-        """Internal: whether that turn still goes on."""
-        slot = self._slot
-        return slot is not None and turn == self.turn == slot.turn
-
-    def at_work(self, turn: int | None = None) -> AtWork:
+    @contextmanager
+    def at_work(self, turn: int | None = None) -> Iterator[Dialogue]:
         """Internal: around every use; raises for a second thread, after release, and for what is left of an old turn."""
         slot = self._held()
         if turn is not None and turn != self.turn:
             raise PoolError("this belongs to an earlier use of its handler, which has ended")
-        return AtWork(slot.grip, self.dialogue)
+        with slot.grip:
+            yield self.dialogue
 
     # -- statements -------------------------------------------------------------------------------------------------
 
@@ -109,8 +65,7 @@ class Lease:
 
         Raises ``DBQueryError`` for what the server rejects, ``InDoubt`` or ``DBConnectionError`` for a lost connection.
         """
-        slot = self._held()
-        with slot.grip:
+        with self._held().grip:
             text, verdict = self._admit(sql)
             return Result(self.dialogue.say(text, verdict, params, query_timeout, self._transactional))
 
@@ -126,16 +81,18 @@ class Lease:
             raise DBQueryError.like(error) from error
         if self.dialogue.session.pooled_by is not None and verdict.session and not verdict.controls_transaction:
             raise PoolError(f"behind a transaction pooler there is no session to keep it: {verdict.session}")
-        if self._own_stream is not None:
-            self._settle_stream(self._own_stream())
+        self._settle_stream()
         return text, verdict
 
-    def _settle_stream(self, stream: Stream | None) -> None:
-        """A stream that has a transaction of its own leaves no room for another statement, until it is dropped."""
+    def _settle_stream(self) -> None:
+        """A stream that has a transaction of its own leaves no room for anything else, until it is dropped."""
+        if self._own_stream is None:
+            return
+        stream = self._own_stream()
         if stream is not None and stream.is_open:
             raise PoolError("a stream() is open on this handler: read it to its end first, or use transaction()")
         self._own_stream = None
-        if stream is None and not self.blocks and self._autocommit and self.dialogue.status != IDLE:
+        if stream is None and self.dialogue.status != IDLE:
             self.dialogue.end(commit=not self.dialogue.failed)
 
     def executemany(self, sql: Any, rows: Iterable[Any]) -> None:
@@ -146,7 +103,10 @@ class Lease:
         if not following and self._transactional:  # one message is all or nothing by itself
             self._execute_page(sql, page)
             return
-        with Block(self, self.dialogue.opening, within=not self._autocommit):
+        if not self._autocommit:
+            with self.at_work() as dialogue:
+                dialogue.open_transaction()  # so that the block is a savepoint in it
+        with Block(self, self.dialogue.opening):
             while page:
                 self._execute_page(sql, page)
                 page, following = following, _page(rest)
@@ -156,8 +116,7 @@ class Lease:
             text, verdict = self._admit(sql)
             prefix = dialogue.prefix(verdict, dialogue.query_timeout, True)
             statements = self._written_out(text, page)
-            dialogue.soiled = dialogue.soiled or not verdict.clean or not all(map(plain, page))
-            dialogue.note_write(verdict)
+            dialogue.note(verdict, *page)
             if statements:
                 dialogue.send_all(prefix, statements)
 
@@ -225,33 +184,16 @@ class Lease:
         Inside a transaction of this handler, psycopg2's own ``commit()`` and ``rollback()`` raise and say so.
         """
         with self.at_work() as dialogue:
+            self._settle_stream()
             if self._transactional:
                 dialogue.open_transaction()
             else:
                 dialogue.ensure_read_only()
-            dialogue.soiled = True
-            dialogue.note_write(None)
+            dialogue.soiled = dialogue.wrote = True
             session = dialogue.session
             if not session.raw.is_lent:
                 lend(session.raw, session, limit_of(self._query_timeout), managed=self._transactional)
             return session.raw
-
-
-class AtWork:
-    """``with lease.at_work() as dialogue``: nobody else meanwhile."""
-
-    __slots__ = ("_dialogue", "_grip")
-
-    def __init__(self, grip: Any, dialogue: Dialogue) -> None:
-        self._grip = grip
-        self._dialogue = dialogue
-
-    def __enter__(self) -> Dialogue:
-        self._grip.__enter__()
-        return self._dialogue
-
-    def __exit__(self, *error: Any) -> None:
-        self._grip.__exit__(*error)
 
 
 def _page(rows: Iterator[Any]) -> list[Any]:

@@ -19,9 +19,7 @@ __all__ = ["run"]
 _AGAIN = ("40001", "40P01")  # serialization_failure, deadlock_detected (PostgreSQL manual, 13.5)
 
 
-def run(
-    desk: Desk, make: Callable[[], Transaction], retries: int, fn: Callable[..., Any], *args: Any, **kwargs: Any
-) -> Any:
+def run(desk: Desk, transaction: Transaction, retries: int, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """``fn(db, *args, **kwargs)`` in a transaction; at most ``retries`` times more after an error that left nothing behind."""
     if desk in present_owner().transactions:
         raise PoolError("run() inside a transaction: it could not run the whole of it again; call the function itself")
@@ -29,7 +27,7 @@ def run(
         raise ValueError(f"retries is {retries}; it must be 0 or more")
     for attempt in range(retries + 1):
         try:
-            with make() as db:
+            with transaction as db:
                 return fn(db, *args, **kwargs)
         except (DBQueryError, psycopg2.Error) as error:
             if attempt == retries or not _left_nothing(error):
@@ -39,8 +37,6 @@ def run(
 
 
 def _left_nothing(error: BaseException) -> bool:
-    if isinstance(error, PoolError):
-        return isinstance(error, DBConnectionError) and not isinstance(
-            error, DBOfflineError
-        )  # that one has waited already
+    if isinstance(error, DBConnectionError):
+        return not isinstance(error, DBOfflineError)  # that one has waited already
     return getattr(error, "pgcode", None) in _AGAIN

@@ -15,30 +15,14 @@ from pgdbpool.driver.session import Session
 from pgdbpool.errors import DBConnectionError, DBQueryError, InDoubt, PoolError
 from pgdbpool.text import Verdict, look
 
-__all__ = ["aborted", "limit_of", "lost", "plain", "prepared", "refuse_session", "rejected"]
+__all__ = ["aborted", "limit_of", "lost", "one_shot", "plain", "prepared", "refuse_lost_commit", "rejected"]
 
 # The server's statement_timeout goes first; the pool's own limit is for a server that does not answer at all. Together
 # with the Watch's tick it stays below the one second that is promised on top of query_timeout.
 _GRACE = 0.6
 
-_PLAIN = frozenset(
-    {
-        int,
-        float,
-        bool,
-        str,
-        bytes,
-        bytearray,
-        memoryview,
-        type(None),
-        decimal.Decimal,
-        datetime.date,
-        datetime.datetime,
-        datetime.time,
-        datetime.timedelta,
-        uuid.UUID,
-    }
-)
+_PLAIN = {int, float, bool, str, bytes, bytearray, memoryview, type(None), decimal.Decimal, uuid.UUID}
+_PLAIN |= {datetime.date, datetime.datetime, datetime.time, datetime.timedelta}
 
 
 def limit_of(query_timeout: int) -> float:
@@ -65,25 +49,24 @@ def prepared(sql: Any, session: Session | None) -> tuple[str, Verdict]:
     Raises ``DBQueryError``. Without a ``session`` a Composable cannot be written out: TypeError.
     """
     try:
-        if type(sql) is str:
-            return sql, look(sql)
         if isinstance(sql, bytes):
             sql = sql.decode()
         elif session is not None and hasattr(sql, "as_string"):
             sql = sql.as_string(session.raw)
         if not isinstance(sql, str):
             raise TypeError(f"sql must be str, bytes or psycopg2.sql.Composable, not {type(sql).__name__}")
-        verdict = look(sql)
+        return sql, look(sql)
     except Exception as error:
         raise DBQueryError.like(error) from error
-    return sql, verdict
 
 
-def refuse_session(verdict: Verdict) -> None:
-    """Raise for a statement that only makes sense in a session, where there is none."""
+def one_shot(sql: Any, session: Session | None) -> tuple[str, Verdict]:
+    """``prepared``, where there is no session: raises for a statement that only makes sense in one."""
+    text, verdict = prepared(sql, session)
     if verdict.session is not None:
         error = psycopg2.ProgrammingError(verdict.session)
         raise DBQueryError.like(error) from error
+    return text, verdict
 
 
 def lost(session: Session, error: BaseException, *, wrote: bool, doing: str) -> PoolError:
@@ -93,6 +76,12 @@ def lost(session: Session, error: BaseException, *, wrote: bool, doing: str) -> 
     if wrote:
         return InDoubt(f"the connection was lost during {doing}, which may or may not have taken effect ({why}{said})")
     return DBConnectionError(f"the connection was lost during {doing} ({why}{said})")
+
+
+def refuse_lost_commit(session: Session) -> None:
+    """A COMMIT that was never sent is in no doubt."""
+    if session.lost or (session.poll(0) and session.hung_up()):
+        raise DBConnectionError("the connection was lost before COMMIT was sent; nothing of the transaction was kept")
 
 
 def rejected(error: Exception, prefix: str = "") -> DBQueryError:
@@ -114,9 +103,7 @@ def _renumbered(message: str, lines: int) -> str:
 
 def aborted(first: BaseException | None) -> DBQueryError:
     """What psycopg2 does not raise: the COMMIT of a transaction that has failed already."""
-    error = sqlstates.InFailedSqlTransaction(
-        "the transaction has failed and was rolled back; nothing of it was committed"
-    )
-    failure = DBQueryError.like(error, pgcode="25P02")
+    said = "the transaction has failed and was rolled back; nothing of it was committed"
+    failure = DBQueryError.like(sqlstates.InFailedSqlTransaction(said), pgcode="25P02")
     failure.__cause__ = first
     return failure

@@ -29,14 +29,14 @@ def clean(session: Session, limit: float, *, reset: bool = True) -> bool:
     ``reset=False`` (``reset: "never"``, or a transaction pooler) only ends the transaction and restores psycopg2's
     side.
     """
-    if session.lost or session.raw.get_transaction_status() not in _QUIET or not session.server_side.restorable:
+    if session.lost or session.raw.get_transaction_status() not in _QUIET or session.restore is None:
         return False
     try:
         _end_transaction(session, limit)
         with session.within(limit):
             _restore_client_side(session)
         if reset and session.pooled_by is None:
-            session.execute(_RESET + session.server_side.restore, None, limit)
+            session.execute(_RESET + session.restore, None, limit)
     except psycopg2.Error:
         return False
     session.raw.notices = []
@@ -54,17 +54,16 @@ def _end_transaction(session: Session, limit: float) -> None:
 
 def _restore_client_side(session: Session) -> None:
     raw, was = session.raw, session.client_side
-    assert was is not None, "bug: a session without a baseline was lent"
     base = extensions.connection
     if raw.autocommit:  # where psycopg2 keeps these on the server, and sends a SET for each that changes
         base.autocommit.__set__(raw, False)  # type: ignore[attr-defined]
-    base.isolation_level.__set__(raw, was.isolation_level)  # type: ignore[attr-defined]
-    base.readonly.__set__(raw, was.readonly)  # type: ignore[attr-defined]
-    base.deferrable.__set__(raw, was.deferrable)  # type: ignore[attr-defined]
+    for name in ("isolation_level", "readonly", "deferrable"):
+        getattr(base, name).__set__(raw, was[name])
     base.autocommit.__set__(raw, True)  # type: ignore[attr-defined]
-    if raw.encoding != was.encoding:
-        base.set_client_encoding(raw, was.encoding)
-    raw.cursor_factory = was.cursor_factory
-    for theirs, ours in ((raw.string_types, was.string_types), (raw.binary_types, was.binary_types)):
-        theirs.clear()
-        theirs.update(ours)
+    if raw.encoding != was["encoding"]:
+        base.set_client_encoding(raw, was["encoding"])
+    raw.cursor_factory = was["cursor_factory"]
+    for name in ("string_types", "binary_types"):
+        types = getattr(raw, name)
+        types.clear()
+        types.update(was[name])

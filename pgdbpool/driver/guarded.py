@@ -9,6 +9,7 @@ methods.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import lru_cache, wraps
 from threading import get_ident
 from typing import Any
@@ -19,23 +20,34 @@ from psycopg2 import extensions
 from pgdbpool.driver.session import Session
 from pgdbpool.errors import PoolError
 
-__all__ = ["PooledConnection", "first_error", "lend", "listen_to", "take_back", "was_used"]
+__all__ = ["PooledConnection", "Tenancy", "hand_over", "lend", "take_back"]
+
+
+@dataclass(eq=False)
+class Tenancy:
+    """Whose the connection is at present; each of his calls may take ``limit`` seconds (0: any time).
+
+    ``managed``: its transactions are a handler's, so psycopg2's own way of ending them must not pass for it. ``used``:
+    something was called on it. ``first_error``: what made the transaction fail that is open on it, if a guarded cursor
+    saw it. ``heard``: the texts that guarded cursors have sent.
+    """
+
+    session: Session
+    limit: float
+    managed: bool
+    heard: list[bytes] | None
+    thread: int = field(default_factory=get_ident)
+    used: bool = False
+    first_error: BaseException | None = None
 
 
 class PooledConnection(extensions.connection):
     """A ``psycopg2.extensions.connection`` of the pool; use after release or by another thread raises ``PoolError``."""
 
-    __slots__ = ("_first_error", "_heard", "_limit", "_managed", "_session", "_tenant", "_turn", "_used")
+    __slots__ = ("_tenancy",)  # and no dict: what one borrower hangs on it, the next would see
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._session: Session | None = None
-        self._tenant: int | None = None
-        self._turn = 0
-        self._used = False
-        self._limit = 0.0
-        self._managed = False
-        self._heard: list[bytes] | None = None
-        self._first_error: BaseException | None = None
+        self._tenancy: Tenancy | None = None
         super().__init__(*args, **kwargs)
 
     def cursor(self, name: Any = None, cursor_factory: Any = None, **kwargs: Any) -> Any:  # type: ignore[override]
@@ -49,11 +61,11 @@ class PooledConnection(extensions.connection):
     @property
     def is_lent(self) -> bool:
         """Whether somebody may use it now."""
-        return self._tenant is not None
+        return self._tenancy is not None
 
     def cancel(self) -> None:
         """As psycopg2's, from any thread while borrowed. It holds the GIL until the postmaster answers."""
-        if self._tenant is None:
+        if self._tenancy is None:
             raise PoolError(_RELEASED)
         super().cancel()
 
@@ -61,49 +73,34 @@ class PooledConnection(extensions.connection):
 _RELEASED = "this connection was given back to the pool; take one by pgdbpool.connection() or getconn()"
 
 
-def lend(raw: PooledConnection, session: Session, limit: float, *, managed: bool = False) -> None:
-    """From now on the calling thread may use it; each call may take ``limit`` seconds (0: any time).
+def lend(
+    raw: PooledConnection, session: Session, limit: float, *, managed: bool = False, heard: list[bytes] | None = None
+) -> Tenancy:
+    """From now on the calling thread may use it."""
+    tenancy = raw._tenancy = Tenancy(session, limit, managed, heard)
+    return tenancy
 
-    ``managed``: its transactions are a handler's, so psycopg2's own way of ending them must not pass for it.
-    """
-    raw._managed = managed
-    raw._first_error = None
-    raw._session = session
-    raw._limit = limit
-    raw._turn += 1
-    raw._used = False
-    raw._tenant = get_ident()
+
+def hand_over(raw: PooledConnection) -> None:
+    """From now on the calling thread may use it, in place of the one it was lent to."""
+    if raw._tenancy is not None:
+        raw._tenancy.thread = get_ident()
 
 
 def take_back(raw: PooledConnection) -> bool:
     """Nobody may use it any more; true if something was called on it."""
-    raw._tenant = None
-    raw._first_error = None
-    return raw._used
+    tenancy, raw._tenancy = raw._tenancy, None
+    return tenancy is not None and tenancy.used
 
 
-def was_used(raw: PooledConnection) -> bool:
-    return raw._used
-
-
-def first_error(raw: PooledConnection) -> BaseException | None:
-    """What made the transaction fail that is open on it, if a guarded cursor saw it."""
-    return raw._first_error
-
-
-def listen_to(raw: PooledConnection, heard: list[bytes] | None) -> None:
-    """Note the texts that guarded cursors send from now on."""
-    raw._heard = heard
-
-
-def _check(raw: PooledConnection) -> Session:
-    if raw._tenant != get_ident():
-        if raw._tenant is None:
-            raise PoolError(_RELEASED)
+def _check(raw: PooledConnection) -> Tenancy:
+    tenancy = raw._tenancy
+    if tenancy is None:
+        raise PoolError(_RELEASED)
+    if tenancy.thread != get_ident():
         raise PoolError("this connection is borrowed by another thread, or was given back and lent to it")
-    raw._used = True
-    assert raw._session is not None
-    return raw._session
+    tenancy.used = True
+    return tenancy
 
 
 _ENDS = {"commit": "commit()", "rollback": "rollback()", "__enter__": "transaction()"}
@@ -115,13 +112,13 @@ def _guard_method(name: str) -> Callable[..., Any]:
 
     @wraps(base)
     def method(self: PooledConnection, *args: Any, **kwargs: Any) -> Any:
-        session = _check(self)
-        if self._managed and name in _ENDS:
+        tenancy = _check(self)
+        if tenancy.managed and name in _ENDS:
             raise PoolError(
                 f"{name}() of a handler's connection: its transactions are the handler's, use db.{_ENDS[name]}"
             )
-        with session.within(self._limit):
-            self._first_error = None
+        with tenancy.session.within(tenancy.limit):
+            tenancy.first_error = None
             return base(self, *args, **kwargs)
 
     return method
@@ -131,7 +128,8 @@ def _guard_property(name: str) -> property:
     base = getattr(extensions.connection, name)
 
     def change(self: PooledConnection, value: Any) -> None:
-        with _check(self).within(self._limit):
+        tenancy = _check(self)
+        with tenancy.session.within(tenancy.limit):
             base.__set__(self, value)
 
     return property(lambda self: base.__get__(self), change, doc=base.__doc__)
@@ -150,27 +148,27 @@ class _CursorGuard:
     """Put in front of a cursor class: every call that may reach the server asks first whose turn it is."""
 
     def __init__(self, connection: PooledConnection, *args: Any, **kwargs: Any) -> None:
-        self._turn = connection._turn
+        self._tenancy = connection._tenancy
         super().__init__(connection, *args, **kwargs)  # type: ignore[call-arg]
 
 
 def _guard_cursor_method(name: str) -> Callable[..., Any]:
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        raw = self.connection
-        session = _check(raw)
-        if self._turn != raw._turn:
+        tenancy = _check(self.connection)
+        if self._tenancy is not tenancy:
             raise PoolError("this cursor belongs to an earlier checkout of its connection")
+        call = getattr(super(_CursorGuard, self), name)
         if name in _LOCAL and self.name is None:  # the rows are here already
-            return getattr(super(_CursorGuard, self), name)(*args, **kwargs)
+            return call(*args, **kwargs)
         try:
-            with session.within(raw._limit):
-                return getattr(super(_CursorGuard, self), name)(*args, **kwargs)
+            with tenancy.session.within(tenancy.limit):
+                return call(*args, **kwargs)
         except psycopg2.Error as error:
-            raw._first_error = raw._first_error or error
+            tenancy.first_error = tenancy.first_error or error
             raise
         finally:
-            if raw._heard is not None and self.query:
-                raw._heard.append(self.query)
+            if tenancy.heard is not None and self.query:
+                tenancy.heard.append(self.query)
 
     method.__name__ = name
     return method

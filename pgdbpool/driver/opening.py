@@ -13,8 +13,8 @@ from psycopg2 import extensions
 
 from pgdbpool.config import EndpointOptions, GroupOptions
 from pgdbpool.driver.green import cooperate
-from pgdbpool.driver.guarded import PooledConnection, lend, listen_to, take_back
-from pgdbpool.driver.session import TCP_USER_TIMEOUT, ClientSide, ServerSide, Session
+from pgdbpool.driver.guarded import PooledConnection, lend, take_back
+from pgdbpool.driver.session import TCP_USER_TIMEOUT, Session
 
 __all__ = ["keywords", "open_session", "statement_limit"]
 
@@ -47,17 +47,10 @@ def keywords(endpoint: EndpointOptions, group: GroupOptions, quirks: set[str] | 
 
 
 def _addressed(endpoint: EndpointOptions) -> dict[str, Any]:
-    words = {
-        "host": endpoint.host,
-        "port": endpoint.port,
-        "dbname": endpoint.name,
-        "user": endpoint.user,
-        "sslmode": endpoint.ssl,
-        "sslrootcert": endpoint.sslrootcert,
-        "sslcert": endpoint.sslcert,
-        "sslkey": endpoint.sslkey,
-    }
-    return {word: value for word, value in words.items() if value is not None}
+    renamed = {"dbname": "name", "sslmode": "ssl"}
+    words = ("host", "port", "dbname", "user", "sslmode", "sslrootcert", "sslcert", "sslkey")
+    values = {word: getattr(endpoint, renamed.get(word, word)) for word in words}
+    return {word: value for word, value in values.items() if value is not None}
 
 
 def _settings(endpoint: EndpointOptions, group: GroupOptions, quirks: set[str]) -> Mapping[str, Any]:
@@ -97,12 +90,12 @@ def open_session(
     raw = _connected(endpoint, group, quirks)
     extensions.connection.autocommit.__set__(raw, True)  # type: ignore[attr-defined]
     limit = statement_limit(endpoint, group)
-    session = Session(raw, limit, endpoint.pooler)
+    session = Session(raw, endpoint.pooler)
     born(session)
     try:
         if group.on_connect is not None:
             _let_user_prepare(session, group.on_connect, limit / 1000 + 1 if limit else 0)
-        session.client_side = client_side(raw)
+        session.note_client_side()
     except BaseException:
         died(session)
         raise
@@ -130,8 +123,7 @@ def _connected(endpoint: EndpointOptions, group: GroupOptions, quirks: set[str])
 def _let_user_prepare(session: Session, on_connect: Callable[[Any], Any], limit: float) -> None:
     raw = session.raw
     heard: list[bytes] = []
-    lend(raw, session, limit)
-    listen_to(raw, heard)
+    lend(raw, session, limit, heard=heard)
     try:
         on_connect(raw)
         if session.in_transaction:
@@ -139,21 +131,8 @@ def _let_user_prepare(session: Session, on_connect: Callable[[Any], Any], limit:
                 extensions.connection.commit(raw)
     finally:
         take_back(raw)
-        listen_to(raw, None)
     extensions.connection.autocommit.__set__(raw, True)  # type: ignore[attr-defined]
-    session.server_side = server_side(session, limit, heard)
-
-
-def client_side(raw: Any) -> ClientSide:
-    return ClientSide(
-        raw.encoding,
-        raw.cursor_factory,
-        raw.isolation_level,
-        raw.readonly,
-        raw.deferrable,
-        dict(raw.string_types),
-        dict(raw.binary_types),
-    )
+    session.restore = _restore(session, limit, heard)
 
 
 # One message after on_connect: what it left, as statements that bring it back after a reset; a NULL where it left
@@ -180,10 +159,10 @@ UNION ALL SELECT NULL FROM pg_catalog.pg_class WHERE relnamespace = pg_catalog.p
 _OWN_SETTING = re.compile(rb"(?i)\bset\s+(?:session\s+)?(\w+(?:\.\w+)+)|\bset_config\s*\(\s*'(\w+(?:\.\w+)+)'")
 
 
-def server_side(session: Session, limit: float, heard: list[bytes]) -> ServerSide:
+def _restore(session: Session, limit: float, heard: list[bytes]) -> str | None:
     user = session.raw.get_dsn_parameters().get("user", "")
     names = sorted({(a or b).decode() for text in heard for a, b in _OWN_SETTING.findall(text)})
     rows = session.execute(_BASELINE, {"user": user, "names": names}, limit).fetchall()
     if any(statement is None for (statement,) in rows):
-        return ServerSide(restorable=False)
-    return ServerSide("".join(f";\n{statement.rstrip().rstrip(';')}" for (statement,) in rows))
+        return None
+    return "".join(f";\n{statement.rstrip().rstrip(';')}" for (statement,) in rows)

@@ -6,40 +6,19 @@ import os
 import select
 import socket
 import stat
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any
 
 import psycopg2
 from psycopg2 import extensions
 
-__all__ = ["TCP_USER_TIMEOUT", "ClientSide", "ServerSide", "Session", "abandon_nameless"]
+__all__ = ["TCP_USER_TIMEOUT", "Session", "abandon_nameless"]
 
 TCP_USER_TIMEOUT = 15_000  # milliseconds
 
 IN_TRANSACTION = (extensions.TRANSACTION_STATUS_INTRANS, extensions.TRANSACTION_STATUS_INERROR)
-
-
-class ClientSide(NamedTuple):
-    """psycopg2's half of a session's state, as it was when the connection was new."""
-
-    encoding: str
-    cursor_factory: Any
-    isolation_level: int | None
-    readonly: bool | None
-    deferrable: bool | None
-    string_types: dict[int, Any]
-    binary_types: dict[int, Any]
-
-
-@dataclass(frozen=True)
-class ServerSide:
-    """What ``on_connect`` left on the server: ``restore`` is appended to a reset; not ``restorable``: close instead."""
-
-    restore: str = ""
-    restorable: bool = True
 
 
 class Session:
@@ -50,23 +29,12 @@ class Session:
     server that does not answer: ``cancel()`` holds the GIL meanwhile, ``close()`` from another thread blocks.
 
     ``deadline`` is the monotonic time at which the statement under way must have ended, 0.0 when there is none.
-    ``cut`` says why the pool itself shut the socket down, if it did.
+    ``cut`` says why the pool itself shut the socket down, if it did. ``client_side`` is psycopg2's half of the state, as
+    it was when the connection was new; ``restore`` is appended to a reset, to bring back what ``on_connect`` left on the
+    server, and None where no statement can.
     """
 
-    __slots__ = (
-        "_duplicate",
-        "backend_pid",
-        "client_side",
-        "cut",
-        "deadline",
-        "poll",
-        "pooled_by",
-        "query_timeout",
-        "raw",
-        "server_side",
-    )
-
-    def __init__(self, raw: Any, query_timeout: int, pooled_by: str | None) -> None:
+    def __init__(self, raw: Any, pooled_by: str | None) -> None:
         self.raw = raw
         self._duplicate = socket.socket(fileno=os.dup(raw.fileno()))
         poller = select.poll()
@@ -74,11 +42,10 @@ class Session:
         self.poll: Callable[[int], Any] = poller.poll
         self.deadline = 0.0
         self.cut = ""
-        self.query_timeout = query_timeout
         self.pooled_by = pooled_by
         self.backend_pid = raw.info.backend_pid
-        self.client_side: ClientSide | None = None
-        self.server_side = ServerSide()
+        self.client_side: dict[str, Any] = {}
+        self.restore: str | None = ""
 
     def __repr__(self) -> str:
         return f"<Session backend {self.backend_pid}>"
@@ -109,9 +76,21 @@ class Session:
             self.deadline = 0.0
         return cursor
 
-    def within(self, limit: float) -> Within:
+    @contextmanager
+    def within(self, limit: float) -> Iterator[None]:
         """The same limit around calls of psycopg2 that are not ``execute``."""
-        return Within(self, limit)
+        if limit:
+            self.deadline = monotonic() + limit
+        try:
+            yield
+        finally:
+            self.deadline = 0.0
+
+    def note_client_side(self) -> None:
+        """What a reset brings back."""
+        names = ("encoding", "cursor_factory", "isolation_level", "readonly", "deferrable")
+        self.client_side = {name: getattr(self.raw, name) for name in names}
+        self.client_side |= {name: dict(getattr(self.raw, name)) for name in ("string_types", "binary_types")}
 
     def hung_up(self) -> bool:
         """Whether the server has hung up, asked when the socket is readable: a NOTIFY is no hang-up.
@@ -163,28 +142,13 @@ class Session:
 
     def abandon(self) -> None:
         """In the child of a fork: put /dev/null over the parent's socket, so that nothing can ever be sent on it."""
+        ours = self._duplicate.fileno()
+        with suppress(OSError, psycopg2.Error):  # a number that psycopg2 closed may belong to a file of the application
+            number = extensions.connection.fileno(self.raw)
+            if os.path.sameopenfile(number, ours) and stat.S_ISSOCK(os.fstat(number).st_mode):
+                _cover(number)
         with suppress(OSError):
-            theirs = self._duplicate.fileno()
-            # a number that psycopg2 closed already may belong to a file of the application by now
-            same = [number for number in (_number(self.raw), theirs) if _is_same_socket(number, theirs)]
-            _cover(same)
-
-
-class Within:
-    """``with session.within(limit)``."""
-
-    __slots__ = ("_limit", "_session")
-
-    def __init__(self, session: Session, limit: float) -> None:
-        self._session = session
-        self._limit = limit
-
-    def __enter__(self) -> None:
-        if self._limit:
-            self._session.deadline = monotonic() + self._limit
-
-    def __exit__(self, *error: Any) -> None:
-        self._session.deadline = 0.0
+            _cover(ours)
 
 
 def abandon_nameless() -> None:
@@ -197,25 +161,9 @@ def abandon_nameless() -> None:
     for number in map(int, os.listdir("/proc/self/fd")):
         with suppress(OSError), socket.socket(fileno=os.dup(number)) as copy:
             if copy.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == TCP_USER_TIMEOUT:
-                _cover([number])
+                _cover(number)
 
 
-def _is_same_socket(number: int, other: int) -> bool:
-    if number < 0:
-        return False
-    seen = os.fstat(number)
-    return stat.S_ISSOCK(seen.st_mode) and seen.st_ino == os.fstat(other).st_ino
-
-
-def _cover(numbers: list[int]) -> None:
-    null = os.open(os.devnull, os.O_RDWR)
-    for number in numbers:
-        os.dup2(null, number)
-    os.close(null)
-
-
-def _number(raw: Any) -> int:
-    try:
-        return int(extensions.connection.fileno(raw))
-    except psycopg2.Error:
-        return -1
+def _cover(number: int) -> None:
+    with open(os.devnull, "r+b", buffering=0) as null:
+        os.dup2(null.fileno(), number)

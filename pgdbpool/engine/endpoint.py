@@ -27,34 +27,24 @@ class Endpoint:
         self.options = options
         self.label = options.label
         self.quirks: set[str] = set()
-        # Guards the attributes below. Forbidden under it: I/O, logging, user code, any other lock.
-        self._lock = threading.Lock()
-        self.health: Health = "unknown"
         self.role = "unknown"
         self.last_error: BaseException | None = None
         self.last_failure: ConnectFailure | None = None
         self.connects = 0
-        self._backoff = Backoff()
         self._down_since = 0.0
+        self.after_fork_in_child()
 
     def after_fork_in_child(self) -> None:
+        # Guards health, the last error, the count and the pause. Forbidden under it: I/O, logging, user code, any other
+        # lock.
         self._lock = threading.Lock()
         self._backoff = Backoff()
-        self.health = "unknown"
+        self.health: Health = "unknown"
 
     def delay(self) -> float:
         """Seconds until the next attempt to connect is allowed: one clock for everybody who dials this server."""
         with self._lock:
             return self._backoff.delay(monotonic())
-
-    def claim(self) -> float:
-        """0 when the caller may dial now, or the seconds to wait: a server that is away gets one attempt at a time."""
-        now = monotonic()
-        with self._lock:
-            pause = self._backoff.delay(now)
-            if not pause and self.health in ("down", "failed"):
-                self._backoff.not_before = now + self.options.connect_timeout
-            return pause
 
     def connected(self) -> None:
         with self._lock:

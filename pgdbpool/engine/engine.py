@@ -1,55 +1,98 @@
-"""What both kinds of engine have in common: the servers, the groups, and the questions about them."""
+"""The servers, the groups, and what is done for them in the thread that asks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+import atexit
+import logging
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from time import monotonic
+from typing import Any
 
 from pgdbpool.config import GroupOptions, PoolOptions
+from pgdbpool.driver.cleaning import clean
+from pgdbpool.driver.failures import understand
+from pgdbpool.driver.guarded import take_back
+from pgdbpool.driver.opening import open_session, statement_limit
 from pgdbpool.driver.session import Session
 from pgdbpool.engine import forking
 from pgdbpool.engine.endpoint import Endpoint
 from pgdbpool.engine.group import Group, Hooks
+from pgdbpool.engine.guard import Grip
 from pgdbpool.engine.keeper import Stock
 from pgdbpool.engine.loans import Loans
-from pgdbpool.engine.sentences import explained
-from pgdbpool.waiting import Shelf, Slot
+from pgdbpool.engine.owners import present_owner
+from pgdbpool.engine.sentences import explained, holders
+from pgdbpool.waiting import Shelf, Slot, lifetime
 
-__all__ = ["Engine"]
+__all__ = ["CLOSED", "Engine"]
+
+log = logging.getLogger("pgdbpool.engine")
+
+CLOSED = "the pool was closed"
+_FOREVER = float("inf")
+_LONGEST_CLEANING = 5.0  # seconds
+_AT_EXIT = 0.4  # seconds that borrowed connections have at interpreter exit
 
 
 class Engine:
-    """Everything below the public names. ``Threaded`` and ``Single`` say who opens, cleans and closes."""
+    """Everything below the public names. ``Single`` does all at once; ``Threaded`` leaves what may take long to threads."""
 
     group_class: Callable[..., Group] = Group
+    make_grip: Callable[[], Any] = Grip
 
     def __init__(self, options: PoolOptions) -> None:
         self.options = options
         self.endpoints = [Endpoint(each) for each in options.endpoints]
         self.stocks: list[Stock] = []
         self.groups = {name: self._group(each) for name, each in options.groups.items()}
-        self.loans = Loans()
+        self.guests: set[Session] = set()  # sessions in no group: those that are being opened, and those of `watched`
+        self._inherited: set[Session] = set()
+        self._start_anew()
         forking.register(self)
+        _living.add(self)
+
+    def _start_anew(self) -> None:
+        self.loans = Loans()
+        # Guards `closed`. Forbidden under it: everything else.
+        self._lock = threading.Lock()
+        self.closed = False
 
     def _group(self, options: GroupOptions) -> Group:
         shelves = [Shelf(endpoint, options.connection_count, options.min_connections) for endpoint in self.endpoints]
         hooks = Hooks(grow=self.grow, prove=self.prove, clean=self.clean, close=self.close_slot, explain=explained)
-        ping_after = {"always": -1.0, "never": float("inf"), "auto": options.ping_after}[options.validate]
+        ping_after = {"always": -1.0, "never": _FOREVER, "auto": options.ping_after}[options.validate]
         group = self.group_class(options.name, shelves, hooks, ping_after=ping_after, max_waiting=options.max_waiting)
         self.stocks += [Stock(group, shelf, options) for shelf in shelves]
         return group
 
+    def stock_of(self, shelf: Shelf) -> Stock:
+        return next(stock for stock in self.stocks if stock.shelf is shelf)
+
     # -- what the groups ask for ------------------------------------------------------------------------------------
 
     def grow(self, shelf: Shelf) -> None:
-        raise NotImplementedError
+        """Nothing here: the next checkout opens what it lacks."""
 
     def clean(self, slot: Slot) -> None:
-        raise NotImplementedError
+        """Whoever had it can use it no more; reset it and put it back, or close it."""
+        take_back(slot.resource.raw)
+        stock = self.stock_of(slot.shelf)
+        limit = statement_limit(slot.shelf.source.options, stock.options) / 1000 or _LONGEST_CLEANING
+        cleaned = False
+        try:
+            cleaned = clean(slot.resource, min(limit, _LONGEST_CLEANING), reset=stock.options.reset != "never")
+        finally:
+            if cleaned:
+                stock.group.restore(slot)
+            else:
+                stock.group.discard(slot, condemn=True)
 
     def close_slot(self, slot: Slot) -> None:
-        raise NotImplementedError
+        self.bury(slot.resource)
 
     def prove(self, slot: Slot, limit: float) -> bool:
         """Whether a connection is alive; by a ping within ``limit`` seconds unless that is 0."""
@@ -59,13 +102,55 @@ class Engine:
         if not limit or session.answers(limit):
             return True
         if session.cut:  # silent, not hung up: asking its neighbours would cost as much each
-            group = self.stock_of(slot).group
-            group.condemn(slot.shelf, slot.generation)
-            group.purge(slot.shelf)
+            self.stock_of(slot.shelf).group.purge(slot)
         return False
 
-    def stock_of(self, slot: Slot) -> Stock:
-        return next(stock for stock in self.stocks if stock.shelf is slot.shelf)
+    # -- opening ------------------------------------------------------------------------------------------------------
+
+    def open(self, stock: Stock) -> None:
+        """Open the connection that was reserved, and enter into the books what became of it."""
+        endpoint: Endpoint = stock.shelf.source
+        session, hopeless = None, None
+        try:
+            with forking.connecting():
+                session = open_session(endpoint.options, stock.options, endpoint.quirks, self.guests.add, self.bury)
+        except Exception as error:
+            failure = understand(error)
+            hopeless = error if failure.permanent else None
+            endpoint.refused(error, failure)
+        else:
+            endpoint.connected()
+        finally:  # whatever was raised, also by the user's password or logging
+            if session is None:
+                stock.group.give_up(stock.shelf, hopeless, monotonic() + endpoint.delay())
+            else:
+                stock.group.add(self._slot(stock, session))
+                self.guests.discard(session)
+
+    def _slot(self, stock: Stock, session: Session) -> Slot:
+        now, shelf, limit = monotonic(), stock.shelf, stock.options.max_lifetime
+        expires_at = now + lifetime(limit, shelf.source.connects, shelf.capacity) if limit else _FOREVER
+        poll = session.poll if stock.options.validate != "never" else bool  # bool(0) is false: never looked at
+        return Slot(shelf, session, poll, now, expires_at, grip=self.make_grip())
+
+    def bury(self, session: Session) -> None:
+        """Close it, wherever it was."""
+        self.guests.discard(session)
+        session.end()
+
+    @contextmanager
+    def watched(self, session: Session) -> Iterator[None]:
+        """Keep a session in no group within its deadlines; closes it at the end."""
+        self.guests.add(session)
+        try:
+            yield
+        finally:
+            self.bury(session)
+
+    def probing_options(self) -> GroupOptions:
+        """The first group's options for a connection of the pool's own: nothing of the user's is set on it."""
+        first = next(iter(self.options.groups.values()))
+        return replace(first, application_name="pgdbpool:monitor", settings={}, on_connect=None, query_timeout=0)
 
     # -- life ---------------------------------------------------------------------------------------------------------
 
@@ -73,42 +158,67 @@ class Engine:
         """Begin to open connections; again in the child of a fork."""
         raise NotImplementedError
 
-    @property
-    def closed(self) -> bool:
-        raise NotImplementedError
-
     def close(self, timeout: float) -> None:
         """Refuse new work, wait for what is borrowed, shut the rest's sockets and say who held them. Idempotent."""
-        raise NotImplementedError
+        if self._refuse():
+            self._cut()
 
     def close_in_background(self, timeout: float) -> None:
-        raise NotImplementedError
+        self.close(timeout)
+
+    def _refuse(self) -> bool:
+        """No more checkouts, and what is idle is closed; false if that was done already."""
+        with self._lock:
+            if self.closed:
+                return False
+            self.closed = True
+        for group in self.groups.values():
+            for slot in group.close():
+                group.discard(slot)
+        return True
+
+    def _cut(self) -> None:
+        """Shut all sockets: whoever has one gives it back, and it is closed then."""
+        for name, group in self.groups.items():
+            for line in holders(group.members()):
+                log.warning("group %r closed while a connection was borrowed %s", name, line)
+            for slot in group.members():
+                slot.resource.shut_down(CLOSED)
+        for session in list(self.guests):
+            session.shut_down(CLOSED)
 
     def after_fork_in_child(self) -> None:
-        raise NotImplementedError
-
-    def watched(self, session: Session) -> AbstractContextManager[None]:
-        """Keep a session in no group within its deadlines; closes it at the end."""
-        raise NotImplementedError
+        theirs = {session for group in self.groups.values() for session in group.after_fork_in_child()} | self.guests
+        self._inherited |= theirs  # kept: no destructor may run on them
+        self.guests.clear()
+        for session in theirs:
+            take_back(session.raw)
+            session.abandon()
+        for endpoint in self.endpoints:
+            endpoint.after_fork_in_child()
+        self._start_anew()
+        present_owner().transactions.clear()
 
     # -- questions ----------------------------------------------------------------------------------------------------
 
-    def probing_options(self) -> GroupOptions:
-        """The first group's options for a connection of the pool's own: nothing of the user's is set on it."""
-        first = next(iter(self.options.groups.values()))
-        return replace(first, application_name="pgdbpool:monitor", settings={}, on_connect=None, query_timeout=0)
-
     def ready(self) -> bool:
         """Whether every group has its minimum to each server, and at least one connection."""
-        for group in self.groups.values():
-            with group.frozen() as (shelves, _waiting, _tally):
-                counts = [(len(shelf.members), shelf.minimum) for shelf in shelves]
-            if not any(have for have, _ in counts) or any(have < minimum for have, minimum in counts):
-                return False
-        return True
+        have_some = all(group.members() for group in self.groups.values())
+        return have_some and all(len(each.shelf.members) >= each.shelf.minimum for each in self.stocks)
 
     def describe(self) -> str:
         return "; ".join(endpoint.describe() for endpoint in self.endpoints)
 
     def last_error(self) -> BaseException | None:
         return next((each.last_error for each in self.endpoints if each.last_error is not None), None)
+
+
+_living: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """At interpreter exit; a frozen server must not hold it up."""
+    deadline = monotonic() + _AT_EXIT
+    for engine in list(_living):
+        engine.close(max(0.0, deadline - monotonic()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import monotonic
@@ -28,9 +28,7 @@ class Hooks:
     prove: Callable[[Slot, float], bool]  # is it alive? by SQL, within so many seconds, in the caller's thread
     clean: Callable[[Slot], None]  # reset it, then call restore() or discard()
     close: Callable[[Slot], None]  # it is out of the books: close it
-    explain: Callable[
-        [Group, BaseException | None, float], PoolError
-    ]  # the error for a wait that ended (None: by time)
+    explain: Callable[[Group, BaseException | None, float], PoolError]  # the error of a wait (None: time ran out)
 
 
 @dataclass
@@ -90,10 +88,11 @@ class Group:
         finally:
             self._lock.release()
         if slot is None:
-            slot = self._queue(owner, now, now + timeout)
-            idle = 0.0
-        if slot.poll(0) or idle > self._ping_after or slot.generation != slot.shelf.generation:
-            return self._proven(slot, owner, now, now + timeout, idle)
+            slot, idle = self._queue(owner, now, now + timeout)
+        while slot.poll(0) or idle > self._ping_after or slot.generation != slot.shelf.generation:
+            if self._is_alive(slot, owner, idle, now + timeout):
+                break
+            slot, idle = self._queue(owner, now, now + timeout, again=True)
         return slot
 
     def release(self, slot: Slot, owner: Owner, soiled: bool = False) -> None:
@@ -117,7 +116,10 @@ class Group:
                 return
         finally:
             self._lock.release()
-        self._put_away(slot, now)
+        if now > slot.expires_at:
+            self.discard(slot)
+        else:
+            self.hooks.clean(slot)
 
     # -- waiting --------------------------------------------------------------------------------------------------
 
@@ -131,17 +133,23 @@ class Group:
         tally, waited = self.tally, now - waiter.since
         tally.waits += 1
         tally.waited += waited
-        if waited > tally.longest_wait:
-            tally.longest_wait = waited
+        tally.longest_wait = max(tally.longest_wait, waited)
         waiter.settle(slot)
 
-    def _queue(self, owner: Owner, since: float, deadline: float, *, again: bool = False) -> Slot:
-        """Stand in line until served; raises when the wait ends otherwise. ``again``: back to the head, not the tail."""
+    def _queue(self, owner: Owner, since: float, deadline: float, *, again: bool = False) -> tuple[Slot, float]:
+        """Stand in line until served; raises when the wait ends otherwise. ``again``: back to the head, not the tail.
+
+        Returns also for how long the slot was idle.
+        """
         waiter = owner.waiter
         waiter.begin(owner, since)
         with self._lock:
             refusal = self._refusal(owner, again)
-            growing = () if refusal is not None else self._join(waiter, again)
+            if refusal is None:
+                if found := self._take_idle(owner):  # one came back between the two looks
+                    return found
+                self._line.appendleft(waiter) if again else self._line.append(waiter)
+                growing = [shelf for shelf in self.shelves if wanted(shelf, len(self._line))]
         if refusal is not None:
             self._fail(refusal, since)
         try:
@@ -152,16 +160,19 @@ class Group:
             if slot := self._leave(waiter):
                 self.release(slot, owner)
             raise
-        slot = waiter.slot if settled else self._leave(waiter)
-        return slot or self._fail(waiter.error, since)
+        return (waiter.slot if settled else self._leave(waiter)) or self._fail(waiter.error, since), 0.0
 
-    def _join(self, waiter: Waiter, again: bool) -> Sequence[Shelf]:
-        """Under the lock: into the line; returns the shelves that should grow for it."""
-        self._line.appendleft(waiter) if again else self._line.append(waiter)
-        if slot := self._pop_idle():  # one came back between the two looks
-            self._hand_over(slot, monotonic())
-            return ()
-        return [shelf for shelf in self.shelves if wanted(shelf, len(self._line))]
+    def _take_idle(self, owner: Owner) -> tuple[Slot, float] | None:
+        """Under the lock, with nobody in the line: an idle slot, and for how long it was idle."""
+        for shelf in self.shelves:
+            if shelf.idle:
+                slot, now = shelf.idle.pop(), monotonic()
+                idle = now - slot.since
+                slot.owner = owner
+                slot.since = now
+                slot.turn += 1
+                return slot, idle
+        return None
 
     def _leave(self, waiter: Waiter) -> Slot | None:
         """Time ran out, or an exception came: out of the line, unless it was settled in the last moment."""
@@ -172,24 +183,15 @@ class Group:
                 waiter.wait(0)  # take the wake-up with it
             return waiter.slot
 
-    def _pop_idle(self) -> Slot | None:
-        for shelf in self.shelves:
-            if shelf.idle:
-                return shelf.idle.pop()
-        return None
-
     def _refusal(self, owner: Owner, again: bool = False) -> BaseException | None:
         """Under the lock: why this thread must not even join the line, or None."""
         if self.closed:
             return PoolClosed()
         if 0 < self._max_waiting <= len(self._line) and not self._idle and not again:
             return TooManyRequests()
-        for shelf in self.shelves:
-            if not self._is_hopeless(shelf, owner):
-                return None
-        if any(shelf.members for shelf in self.shelves):
-            return NestedCheckout()
-        return self.shelves[0].hopeless
+        if not all(self._is_hopeless(shelf, owner) for shelf in self.shelves):
+            return None
+        return NestedCheckout() if any(shelf.members for shelf in self.shelves) else self.shelves[0].hopeless
 
     @staticmethod
     def _is_hopeless(shelf: Shelf, owner: Owner | None) -> bool:
@@ -197,9 +199,7 @@ class Group:
         members = shelf.members
         if not members:
             return shelf.hopeless is not None and monotonic() < shelf.hopeless_until
-        if members[0].owner is not owner or owner is None:  # nearly always, and the rest need not be looked at
-            return False
-        return len(members) >= shelf.capacity and all(slot.owner is owner for slot in members)
+        return owner is not None and len(members) >= shelf.capacity and all(slot.owner is owner for slot in members)
 
     def _fail(self, reason: BaseException | None, since: float) -> NoReturn:
         """Count the failed wait and raise the error that explains it; ``reason`` is None when time ran out."""
@@ -212,56 +212,43 @@ class Group:
 
     # -- alive? ---------------------------------------------------------------------------------------------------
 
-    def _proven(self, slot: Slot, owner: Owner, now: float, deadline: float, idle: float) -> Slot:
-        """The checkout's slow side: this one must be looked at; if it is dead, go on until one is not."""
-        while True:
-            suspect = idle > self._ping_after or slot.generation != slot.shelf.generation
-            try:
-                alive = self.hooks.prove(slot, min(_PING, max(0.1, deadline - monotonic())) if suspect else 0.0)
-            except BaseException:  # an exception on its way takes no slot with it
-                self.broken(slot, owner, condemn=False)
-                raise
-            if alive:
-                with self._lock:
-                    slot.generation = slot.shelf.generation
-                return slot
+    def _is_alive(self, slot: Slot, owner: Owner, idle: float, deadline: float) -> bool:
+        """The checkout's slow side: this one must be looked at; if it is dead, it goes."""
+        generation = slot.shelf.generation  # as it is now: who dies during the proof makes this one suspect again
+        suspect = idle > self._ping_after or slot.generation != generation
+        try:
+            alive = self.hooks.prove(slot, min(_PING, max(0.1, deadline - monotonic())) if suspect else 0.0)
+        except BaseException:  # an exception on its way takes no slot with it
+            self.broken(slot, owner, condemn=False)
+            raise
+        if alive:
+            slot.generation = generation
+        else:
             self.broken(slot, owner)
-            slot, idle = self._again(owner, now, deadline)
-            if not slot.poll(0) and idle <= self._ping_after and slot.generation == slot.shelf.generation:
-                return slot
-
-    def _again(self, owner: Owner, now: float, deadline: float) -> tuple[Slot, float]:
-        with self._lock:
-            slot = self._pop_idle()
-            if slot is not None:
-                idle = monotonic() - slot.since
-                slot.owner = owner
-                slot.since = now
-                slot.turn += 1
-                return slot, idle
-        return self._queue(owner, now, deadline, again=True), 0.0
+        return alive
 
     # -- the keeper's side ----------------------------------------------------------------------------------------
+
+    def wants(self, shelf: Shelf) -> bool:
+        with self._lock:
+            return self._wants(shelf)
+
+    def _wants(self, shelf: Shelf, asked: bool = False) -> bool:
+        return not self.closed and wanted(shelf, len(self._line) + asked)
 
     def reserve(self, shelf: Shelf, *, asked: bool = False) -> bool:
         """Whether a connection is wanted now; if so it counts as opening until add() or give_up()."""
         with self._lock:
-            if self.closed or not wanted(shelf, len(self._line) + asked):
-                return False
-            shelf.opening += 1
-            return True
-
-    def unreserve(self, shelf: Shelf) -> None:
-        """The reserved one may not be opened just now."""
-        with self._lock:
-            shelf.opening -= 1
+            wants = self._wants(shelf, asked)
+            shelf.opening += wants
+            return wants
 
     def give_up(self, shelf: Shelf, hopeless: BaseException | None = None, until: float = 0.0) -> None:
         """The reserved one could not be opened; if that is beyond hope ``until`` then, whoever waits is told at once."""
         with self._lock:
             shelf.opening -= 1
             shelf.hopeless, shelf.hopeless_until = hopeless, until
-            if hopeless is not None and all(self._is_hopeless(each, None) for each in self.shelves):
+            if all(self._is_hopeless(each, None) for each in self.shelves):
                 while self._line:
                     self._line.popleft().settle(error=hopeless)
 
@@ -275,68 +262,76 @@ class Group:
 
     def restore(self, slot: Slot) -> None:
         """A slot that was opened or cleaned is ready for use."""
-        now = monotonic()
         with self._lock:
-            if not self.closed and now < slot.expires_at:
-                slot.since = now
-                if self._line:
-                    self._hand_over(slot, now)
-                else:
-                    slot.rest = IDLE
-                    slot.shelf.idle.append(slot)
+            if slot.rest is CLEANING and not self.closed and monotonic() < slot.expires_at:
+                self._set_free(slot)
                 return
         self.discard(slot)
 
-    def discard(self, slot: Slot) -> None:
-        """Strike a slot out of the books and have it closed; a successor is opened if one is wanted."""
+    def _set_free(self, slot: Slot) -> None:
+        """Under the lock: to whoever waited longest, or on its shelf."""
+        slot.since = monotonic()
+        slot.rest = IDLE
+        if self._line:
+            self._hand_over(slot, slot.since)
+        else:
+            slot.shelf.idle.append(slot)
+
+    @staticmethod
+    def _withdraw(*slots: Slot) -> list[Slot]:
+        """Under the lock: from their owners or their shelves into the hands of the caller."""
+        now = monotonic()
+        for slot in slots:
+            if slot.owner is None:
+                slot.shelf.idle.remove(slot)
+            else:
+                slot.held += now - slot.since
+            slot.rest = CLEANING
+            slot.owner = slot.holder = slot.place = None
+            slot.since = now
+        return list(slots)
+
+    def discard(self, slot: Slot, *, condemn: bool = False) -> None:
+        """Strike a slot out of the books and have it closed; a successor is opened if one is wanted.
+
+        ``condemn``: it was found dead, and every elder of it is suspect from now on.
+        """
         with self._lock:
             if slot.rest is GONE:
                 return
+            if condemn:
+                self._condemn(slot)
             slot.rest = GONE
             slot.owner = None
             slot.shelf.members.remove(slot)
             slot.shelf.past_turns += slot.turn
             slot.shelf.past_held += slot.held
-            grow = not self.closed and wanted(slot.shelf, len(self._line))
+            grow = self._wants(slot.shelf)
         self.hooks.close(slot)
         if grow:
             self.hooks.grow(slot.shelf)
 
     def broken(self, slot: Slot, owner: Owner, *, condemn: bool = True) -> None:
-        """A borrowed connection is dead: it goes, and every elder of it is suspect from now on.
-
-        ``condemn=False`` where its user closed it, which says nothing of the others.
-        """
+        """A borrowed connection is dead; ``condemn=False`` where its user closed it, which says nothing of the others."""
         with self._lock:
             if slot.owner is not owner:
                 raise PoolError(_NOT_BORROWED)
-            slot.held += monotonic() - slot.since
-            slot.rest = CLEANING
-            slot.owner = None
-        if condemn:
-            self.condemn(slot.shelf, slot.generation)
-        self.discard(slot)
+            self._withdraw(slot)
+        self.discard(slot, condemn=condemn)
 
-    def purge(self, shelf: Shelf) -> None:
-        """The server is silent: its idle connections go without being asked one by one."""
+    def purge(self, silent: Slot) -> None:
+        """The server is silent: its idle connections of that age go without being asked one by one."""
+        shelf = silent.shelf
         with self._lock:
-            leaving = [slot for slot in shelf.idle if slot.generation != shelf.generation]
-            for slot in leaving:
-                slot.rest = CLEANING
-                shelf.idle.remove(slot)
+            self._condemn(silent)
+            leaving = self._withdraw(*(slot for slot in shelf.idle if slot.generation != shelf.generation))
         for slot in leaving:
             self.discard(slot)
 
-    def condemn(self, shelf: Shelf, generation: int) -> None:
-        with self._lock:
-            if shelf.generation == generation:
-                shelf.generation += 1
-
-    def _put_away(self, slot: Slot, now: float) -> None:
-        if now > slot.expires_at:
-            self.discard(slot)
-        else:
-            self.hooks.clean(slot)
+    @staticmethod
+    def _condemn(slot: Slot) -> None:
+        if slot.shelf.generation == slot.generation:
+            slot.shelf.generation += 1
 
     # -- the watch's side -----------------------------------------------------------------------------------------
 
@@ -345,8 +340,7 @@ class Group:
         with self._lock:
             if slot.owner is None or slot.turn != turn:
                 return False
-            slot.rest = CLEANING
-            slot.owner = slot.holder = slot.place = None
+            self._withdraw(slot)
         self.hooks.clean(slot)
         return True
 
@@ -354,21 +348,13 @@ class Group:
         """Put back what an exception between two instructions left in no list; under the lock there is no such moment."""
         with self._lock:
             for slot in self._members():
-                if slot.owner is None and slot.rest is IDLE and slot not in slot.shelf.idle:
-                    slot.since = monotonic()
-                    if self._line:
-                        self._hand_over(slot, slot.since)
-                    else:
-                        slot.shelf.idle.append(slot)
+                if slot.state is IDLE and slot not in slot.shelf.idle:
+                    self._set_free(slot)
 
-    def retire(self, now: float, max_idle: float) -> Iterable[Slot]:
+    def retire(self, now: float, max_idle: float) -> list[Slot]:
         """Take the idle slots that are past their time off the shelves, for the caller to discard."""
         with self._lock:
-            leaving = [slot for shelf in self.shelves for slot in retirable(shelf, now, max_idle)]
-            for slot in leaving:
-                slot.rest = CLEANING
-                slot.shelf.idle.remove(slot)
-        return leaving
+            return self._withdraw(*(slot for shelf in self.shelves for slot in retirable(shelf, now, max_idle)))
 
     def members(self) -> list[Slot]:
         with self._lock:
@@ -383,10 +369,6 @@ class Group:
         with self._lock:
             yield self.shelves, len(self._line), self.tally
 
-    def wants(self, shelf: Shelf) -> bool:
-        with self._lock:
-            return not self.closed and wanted(shelf, len(self._line))
-
     def waiting(self) -> int:
         return len(self._line)
 
@@ -396,16 +378,11 @@ class Group:
         """No more checkouts; whoever waits is told at once. Returns the idle slots, for the caller to discard."""
         with self._lock:
             self.closed = True
-            idle = [slot for shelf in self.shelves for slot in shelf.idle]
-            for shelf in self.shelves:
-                shelf.idle.clear()
-            for slot in idle:
-                slot.rest = CLEANING
             for slot in self._members():
                 slot.expires_at = 0.0  # whatever is given back from now on is closed
             while self._line:
                 self._line.popleft().settle(error=PoolClosed())
-        return idle
+            return self._withdraw(*(slot for shelf in self.shelves for slot in shelf.idle))
 
     def after_fork_in_child(self) -> list[Any]:
         """Start anew with empty shelves; returns the resources that belong to the parent. Nobody may use them here."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from types import TracebackType
 
 from pgdbpool.errors import PoolError
 
@@ -28,7 +27,5 @@ class Grip:
                 "two threads use one borrowed connection at once: each needs its own, or has to wait for the other"
             )
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._lock.release()

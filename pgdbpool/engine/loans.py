@@ -32,39 +32,33 @@ class Loan:
         """A loan ends by ``putconn`` only, or with its thread."""
         return self.slot is slot
 
+    def lasts(self) -> bool:
+        """False once it was taken back, or is about to be because its thread has ended."""
+        return self.owner.alive and self.slot.owner is self.owner and self.slot.turn == self.turn
+
 
 class Loans:
     """A pool's open loans."""
 
     def __init__(self) -> None:
-        # Guards both dicts. Forbidden under it: everything else.
+        # Guards the dict, which has each loan by its connection's id. Forbidden under it: everything else.
         self._lock = threading.Lock()
-        self._by_raw: dict[int, Loan] = {}
-        self._by_key: dict[Hashable, Loan] = {}
-
-    def after_fork_in_child(self) -> None:
-        self._lock = threading.Lock()
-        self._by_raw, self._by_key = {}, {}
+        self._loans: dict[int, Loan] = {}
 
     def of_key(self, key: Hashable) -> Loan | None:
         if key is None:
             return None
         with self._lock:
-            return self._by_key.get(key)
+            return next((loan for loan in self._loans.values() if loan.key == key and loan.lasts()), None)
 
     def enter(self, loan: Loan) -> None:
         with self._lock:
-            self._by_raw[id(loan.raw)] = loan
-            if loan.key is not None:
-                self._by_key[loan.key] = loan
+            self._loans[id(loan.raw)] = loan
 
     def leave(self, raw: Any, key: Hashable) -> Loan | None:
         """The loan of that connection, struck off; None if there is none, or if it goes by another key."""
         with self._lock:
-            loan = self._by_raw.get(id(raw))
-            if loan is None or loan.raw is not raw or (key is not None and key != loan.key):
+            loan = self._loans.get(id(raw))
+            if loan is None or (key is not None and key != loan.key):
                 return None
-            del self._by_raw[id(raw)]
-            if loan.key is not None:
-                del self._by_key[loan.key]
-            return loan
+            return self._loans.pop(id(raw))

@@ -4,105 +4,101 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from collections.abc import Callable
 from time import monotonic
 
-from pgdbpool.driver.guarded import take_back
 from pgdbpool.driver.session import Session
-from pgdbpool.engine.endpoint import Endpoint
-from pgdbpool.engine.keeper import Opener, Stock, drained
-from pgdbpool.engine.monitor import Monitor
+from pgdbpool.engine.keeper import Stock, drained
+from pgdbpool.engine.monitor import PATIENCE, Monitor
 from pgdbpool.engine.owners import describe, where_now
-from pgdbpool.engine.strays import Strays
-from pgdbpool.waiting import Slot
+from pgdbpool.engine.strays import is_astray
+from pgdbpool.engine.worker import Worker
+from pgdbpool.waiting import Shelf, Slot
 
 __all__ = ["Watch"]
 
 log = logging.getLogger("pgdbpool.watch")
 
 TICK = 0.2  # how late a deadline may be noticed
-PATIENCE = 3.0  # three probes, one a second
 _CALM = 1.0  # between two looks when nothing is borrowed
+_SILENT = f"the server was silent for {PATIENCE:g} s"
 
 
 class Watch:
-    """What is done at every tick. It owns the closing of duplicate sockets, so it never shuts down a stranger's."""
+    """What is done at every tick. It owns the closing of duplicate sockets, so it never shuts down a stranger's.
 
-    def __init__(self, stocks: list[Stock]) -> None:
-        self.stocks = stocks
-        self.openers: list[Opener] = []
+    ``guests`` are sessions in no group whose deadline counts too.
+    """
+
+    def __init__(self, stocks: list[Stock], guests: set[Session], grow: Callable[[Shelf], None]) -> None:
+        self._stocks = stocks
+        self._guests = guests
+        self._grow = grow
         self.monitors: list[Monitor] = []
-        self.guests: list[Session] = []  # sessions in no group whose deadline counts too
         self._buried: deque[Session] = deque()
-        self._strays = {stock: Strays() for stock in stocks}
         self.ended = False  # set by the thread that closed the pool, when nothing is cut any more
+        self.worker = Worker("pgdbpool-watch", self._tick)
 
-    def tick(self) -> float:
+    def _tick(self) -> float:
         """One look at everything; returns the seconds until the next."""
         now = monotonic()
         self.let_go()
-        busy = sum(self._is_silent(monitor, now) for monitor in self.monitors) > 0  # every one is looked at
-        for session in list(self.guests):
-            busy = True
-            cut_if_late(session, now)
-        for stock in self.stocks:
-            slots = stock.group.members()
-            for slot in slots:
+        guests = list(self._guests)
+        busy = bool(guests)
+        for session in guests:
+            _cut_if_late(session, now)
+        for monitor in self.monitors:
+            busy |= self._probes(monitor, now)
+        for stock in self._stocks:
+            for slot in stock.group.members():
                 busy |= self._look(stock, slot, now)
-            self._strays[stock].look(stock.group, slots, now)
             stock.group.mend()
-            self._retire(stock, now)
-        for opener in self.openers:
-            if opener.nascent is not None:
-                busy = True
-                cut_if_late(opener.nascent, now)
-            if any(each.group.wants(each.shelf) for each in opener.stocks):
-                opener.worker.nudge()
+            for slot in stock.group.retire(now, stock.options.max_idle):
+                stock.group.discard(slot)
+            if stock.group.wants(stock.shelf):
+                self._grow(stock.shelf)
         return TICK if busy else _CALM
 
-    def _is_silent(self, monitor: Monitor, now: float) -> bool:
+    def _probes(self, monitor: Monitor, now: float) -> bool:
         """Cut everything at a server that let three probes pass; true while a probe is unanswered."""
-        waiting = monitor.unanswered(now)
-        if waiting > PATIENCE:
-            why = f"the server was silent for {waiting:.1f} s"
-            log.warning("%s: %s; its connections are cut", monitor.endpoint.label, why)
-            for slot in [each for stock in self.stocks_at(monitor.endpoint) for each in stock.group.members()]:
-                slot.resource.shut_down(why)
-            monitor.give_up(why)
-        return waiting > 0.5
-
-    def stocks_at(self, endpoint: Endpoint) -> list[Stock]:
-        return [stock for stock in self.stocks if stock.shelf.source is endpoint]
+        session = monitor.session
+        if session is None or not session.deadline:
+            return False
+        if _cut_if_late(session, now, _SILENT):
+            for stock in self._stocks:
+                for slot in stock.group.members():
+                    if slot.shelf.source is monitor.endpoint:
+                        slot.resource.shut_down(_SILENT)
+            log.warning("%s: %s; its connections are cut", monitor.endpoint.label, _SILENT)
+        return True
 
     def _look(self, stock: Stock, slot: Slot, now: float) -> bool:
         """Look at one connection; true when it is in use."""
-        cut_if_late(slot.resource, now)
+        _cut_if_late(slot.resource, now)
         turn, owner = slot.turn, slot.owner
+        astray = is_astray(slot, turn, now)
         if owner is None:
+            if astray:
+                stock.group.discard(slot)
             return bool(slot.resource.deadline)
-        if not owner.alive:
-            self._report(slot, "taken back from a thread that ended without giving it back", logging.WARNING)
-            self.take_back(stock, slot, turn)
-        elif stock.options.hold_warning and now - slot.since > stock.options.hold_warning and slot.warned != turn:
+        what, place, limit = "", slot.place, stock.options.hold_warning
+        if not owner.alive or astray:
+            if stock.group.take_back(slot, turn):
+                what = "taken back: " + (
+                    "what held it was dropped or interrupted" if owner.alive else "its thread ended"
+                )
+        elif limit and now - slot.since > limit and slot.warned != turn:
             slot.warned = turn
-            self._report(slot, f"held for more than {stock.options.hold_warning:g} s", logging.WARNING)
+            what = f"held for more than {limit:g} s"
+        if what:
+            taken, stands = describe(place), describe(where_now(owner))
+            log.warning("%r %s; borrowed at %s, its thread is now at %s", slot.resource, what, taken, stands)
         return True
-
-    def take_back(self, stock: Stock, slot: Slot, turn: int) -> None:
-        take_back(slot.resource.raw)
-        stock.group.take_back(slot, turn)
-
-    def _report(self, slot: Slot, what: str, level: int) -> None:
-        owner = slot.owner
-        taken, now = describe(slot.place), describe(where_now(owner)) if owner else "-"
-        log.log(level, "%r %s; borrowed at %s, its thread is now at %s", slot.resource, what, taken, now)
-
-    def _retire(self, stock: Stock, now: float) -> None:
-        for slot in stock.group.retire(now, stock.options.max_idle):
-            stock.group.discard(slot)
 
     def bury(self, session: Session) -> None:
         """Close a session; its duplicate socket waits for the next tick, because a tick may be about to shut it down."""
         session.close()
+        self._guests.discard(session)
         self._buried.append(session)
         if self.ended:
             self.let_go()
@@ -113,11 +109,13 @@ class Watch:
             session.let_go()
 
     def after_fork_in_child(self) -> None:
-        self.guests.clear()
         self._buried.clear()
+        self.ended = False
+        self.worker.after_fork()
 
 
-def cut_if_late(session: Session, now: float) -> None:
+def _cut_if_late(session: Session, now: float, why: str = "no answer within its limit") -> bool:
     """Free the thread that waits for an answer longer than its limit."""
-    if 0 < session.deadline < now and not session.cut:
-        session.shut_down("no answer within its limit")
+    if late := 0 < session.deadline < now and not session.cut:
+        session.shut_down(why)
+    return late

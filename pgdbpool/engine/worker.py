@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 __all__ = ["Worker"]
 
@@ -28,21 +29,19 @@ class Worker:
 
     def after_fork(self) -> None:
         """The child of a fork has none of its parent's threads, and must not touch their locks."""
-        # Guards _nudged, _running and _stopped. Forbidden under it: running the work.
+        # Guards _nudged, _running and stopped. Forbidden under it: running the work.
         self._lock = threading.Condition(threading.Lock())
         self._nudged = False
         self._running = False
-        self._stopped = False
+        self.stopped = False
 
-    def nudge(self) -> None:
-        """See to it that ``work`` runs once more; never blocks for it."""
+    def nudge(self) -> bool:
+        """See to it that ``work`` runs once more; never blocks for it. False where no thread could be started for it."""
         with self._lock:
-            if self._stopped:
-                return
             self._nudged = True
-            if self._running:
-                self._lock.notify()
-                return
+            self._lock.notify()
+            if self._running or self.stopped:
+                return True
             self._running = True
         try:
             threading.Thread(target=self._run, name=self._name, daemon=True).start()
@@ -50,11 +49,13 @@ class Worker:
             with self._lock:
                 self._running = False
             log.warning("cannot start thread %s: %s", self._name, error)
+            return False
+        return True
 
     def stop(self, patience: float = 0.0) -> None:
         """Let the thread end after what it is doing, and wait for that for at most ``patience`` seconds."""
         with self._lock:
-            self._stopped = True
+            self.stopped = True
             self._lock.notify_all()
             if patience:
                 self._lock.wait_for(lambda: not self._running, patience)
@@ -65,20 +66,18 @@ class Worker:
             try:
                 pause = self._work()
             except BaseException:  # SystemExit in a user's callable must not end what all others rely on
-                log.exception("%s failed; it goes on with the next task", self._name)
                 pause = _AGAIN
+                with suppress(Exception):  # nor must a logging handler that raises
+                    log.exception("%s failed; it goes on with the next task", self._name)
 
     def _wait(self, pause: float | None) -> bool:
         """Wait for a nudge or the end of the pause; false when the thread is to end."""
         with self._lock:
-            if pause is None or pause > 0:
-                nudged = self._lock.wait_for(lambda: self._nudged or self._stopped, _LINGER if pause is None else pause)
-                if pause is None and not nudged:
-                    self._running = False
-                    self._lock.notify_all()
-                    return False
+            if pause != 0.0:
+                self._lock.wait_for(lambda: self._nudged or self.stopped, _LINGER if pause is None else pause)
+            goes_on = not self.stopped and (self._nudged or pause is not None)
             self._nudged = False
-            if self._stopped:
+            if not goes_on:
                 self._running = False
                 self._lock.notify_all()
-            return not self._stopped
+            return goes_on

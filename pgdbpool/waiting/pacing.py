@@ -32,10 +32,7 @@ def retirable(shelf: Shelf, now: float, max_idle: float) -> Iterable[Slot]:
     """The idle slots to close now: past their lifetime, or idle too long and more than the minimum; oldest first."""
     spare = len(shelf.members) - shelf.minimum
     for slot in list(shelf.idle):
-        if now >= slot.expires_at:
-            spare -= 1
-            yield slot
-        elif spare > 0 and max_idle and now - slot.since >= max_idle:
+        if now >= slot.expires_at or (spare > 0 and 0 < max_idle <= now - slot.since):
             spare -= 1
             yield slot
 
@@ -47,24 +44,21 @@ class Backoff:
     ``cap``, so a server that is back is found within it.
     """
 
-    __slots__ = ("_cap", "_first", "_pause", "failures", "not_before")
+    __slots__ = ("_cap", "_first", "_pause", "not_before")
 
     def __init__(self, first: float = 0.1, cap: float = 1.0) -> None:
         self._first = first
         self._cap = cap
         self._pause = first
-        self.failures = 0
         self.not_before = 0.0
 
     def failed(self, now: float, at_least: float = 0.0) -> None:
         """Note a failed attempt; ``at_least`` seconds pass before the next."""
-        self.failures += 1
         pause = self._pause * random.uniform(0.8, 1.0)
         self._pause = min(self._pause * 2, self._cap)
         self.not_before = now + max(pause, at_least)
 
     def succeeded(self) -> None:
-        self.failures = 0
         self._pause = self._first
         self.not_before = 0.0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 __all__ = ["BORROWED", "CLEANING", "GONE", "IDLE", "Shelf", "Slot", "State"]
@@ -15,6 +16,7 @@ CLEANING: State = "cleaning"  # with the keeper: being proven, reset or closed
 GONE: State = "gone"  # closed, and in no list
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class Slot:
     """The book entry of one open connection.
 
@@ -22,43 +24,28 @@ class Slot:
     quiet. A slot with an ``owner`` is borrowed; without one it is what ``rest`` says. ``since`` is when that began;
     ``turn`` counts the checkouts, so that a stale reference can be told from the present one, and ``held`` adds up
     their seconds. ``holder()`` is what answers for a longer use (None once that is dropped), ``place`` the code that took
-    it, as (code object, instruction), or None; ``warned`` is the turn that a long hold was last reported for; ``grip``
-    guards it against two threads while borrowed.
+    it, as (code object, instruction), or None; ``warned`` is the turn that a long hold was last reported for, ``astray``
+    the one in which the Watch saw nobody hold it; ``grip`` guards it against two threads while borrowed.
     """
 
-    __slots__ = (
-        "expires_at",
-        "generation",
-        "grip",
-        "held",
-        "holder",
-        "opened_at",
-        "owner",
-        "place",
-        "poll",
-        "resource",
-        "rest",
-        "shelf",
-        "since",
-        "turn",
-        "warned",
-    )
+    shelf: Shelf
+    resource: Any
+    poll: Callable[[int], Any]
+    since: float
+    expires_at: float
+    rest: State = CLEANING
+    owner: Any = None
+    place: tuple[Any, int] | None = None
+    holder: Callable[[], Any] | None = None
+    turn: int = 0
+    held: float = 0.0
+    warned: int = -1
+    astray: int = -1
+    grip: Any = None
+    generation: int = field(init=False)
 
-    def __init__(self, shelf: Shelf, resource: Any, poll: Callable[[int], Any], now: float, expires_at: float) -> None:
-        self.shelf = shelf
-        self.resource = resource
-        self.poll = poll
-        self.rest: State = CLEANING
-        self.owner: Any = None
-        self.place: tuple[Any, int] | None = None
-        self.holder: Callable[[], Any] | None = None
-        self.since = self.opened_at = now
-        self.expires_at = expires_at
-        self.generation = shelf.generation
-        self.turn = 0
-        self.held = 0.0
-        self.warned = -1
-        self.grip: Any = None
+    def __post_init__(self) -> None:
+        self.generation = self.shelf.generation
 
     @property
     def state(self) -> State:
@@ -68,6 +55,7 @@ class Slot:
         return f"<Slot {self.resource!r} {self.state} turn={self.turn}>"
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class Shelf:
     """What one group holds to one server: ``idle`` is a stack, so that few sockets stay warm and the rest can retire.
 
@@ -76,32 +64,17 @@ class Shelf:
     again before ``hopeless_until``.
     """
 
-    __slots__ = (
-        "capacity",
-        "generation",
-        "hopeless",
-        "hopeless_until",
-        "idle",
-        "members",
-        "minimum",
-        "opening",
-        "past_held",
-        "past_turns",
-        "source",
-    )
-
-    def __init__(self, source: Any, capacity: int, minimum: int) -> None:
-        self.source = source
-        self.capacity = capacity
-        self.minimum = minimum
-        self.idle: list[Slot] = []
-        self.members: list[Slot] = []
-        self.opening = 0
-        self.past_turns = 0  # checkouts and seconds held of slots that are gone
-        self.past_held = 0.0
-        self.generation = 0
-        self.hopeless: BaseException | None = None
-        self.hopeless_until = 0.0
+    source: Any
+    capacity: int
+    minimum: int
+    idle: list[Slot] = field(default_factory=list)
+    members: list[Slot] = field(default_factory=list)
+    opening: int = 0
+    past_turns: int = 0  # checkouts and seconds held of slots that are gone
+    past_held: float = 0.0
+    generation: int = 0
+    hopeless: BaseException | None = None
+    hopeless_until: float = 0.0
 
     def count(self, state: State) -> int:
         return sum(slot.state is state for slot in self.members)

@@ -77,6 +77,18 @@ def test_a_key(make_pool: Any, by_key: bool) -> None:
     pool.putconn(again, key="mine")
 
 
+@pytest.mark.contract("2.call.getconn.1", "4.given-back.1")
+def test_a_key_asked_for_twice(make_pool: Any) -> None:
+    """What was done under the key before it was asked for again is reset as well when it is put back."""
+    pool = make_pool(connection_count=1)
+    conn = pool.getconn("mine")
+    conn.cursor().execute("SET work_mem = '1MB'")
+    conn.commit()
+    assert pool.getconn("mine") is conn
+    pool.putconn(conn)
+    assert pool.query("SHOW work_mem").scalar() != "1MB"
+
+
 @pytest.mark.contract("2.call.getconn.1")
 def test_a_wrong_key(make_pool: Any) -> None:
     """Putting back under another key raises, and the connection stays lent."""

@@ -187,10 +187,8 @@ class Storm:
         sleep(dice.random() / 2000)
         if roll < 0.1:
             self.group.give_up(self.shelf, OSError("password"), until=monotonic() + 0.005)
-        elif roll < 0.15:
-            self.group.give_up(self.shelf)
         elif roll < 0.2:
-            self.group.unreserve(self.shelf)
+            self.group.give_up(self.shelf)
         else:
             number, now = self.hands.open(), monotonic()
             lives = 1000.0 if self._calm else dice.choice((0.002, 0.1, 1000.0))
@@ -218,8 +216,7 @@ class Storm:
         sleep(dice.random() / 2000)
         self.hands.move(slot.resource, "cleaner", None)
         if not self._calm and dice.random() < 0.2:
-            self.group.condemn(self.shelf, slot.generation)
-            self.group.discard(slot)
+            self.group.discard(slot, condemn=True)
         else:
             self.group.restore(slot)
 
@@ -238,8 +235,8 @@ class Storm:
         if roll < 0.02:
             self._dead.update(self.hands.open_ones()[:2])
         elif roll < 0.03:
-            self.group.condemn(self.shelf, self.shelf.generation)
-            self.group.purge(self.shelf)
+            for slot in self.group.members()[-1:]:
+                self.group.purge(slot)
 
     def _close(self, slot: Slot) -> None:
         self.hands.close(slot.resource)

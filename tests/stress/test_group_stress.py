@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Sequence
 from time import monotonic
 
 import pytest
 
 from pgdbpool.engine.group import Group
+from pgdbpool.engine.owners import Owner
 from pgdbpool.waiting import Shelf, Slot, Waiter
 from tests.stress.instruments import Broken
 from tests.stress.storm import Storm
@@ -65,9 +65,8 @@ class JumpsTheQueue(Group):
 class LooksOnce(Group):
     """Who joins the line does not look again whether something came back meanwhile."""
 
-    def _join(self, waiter: Waiter, again: bool) -> Sequence[Shelf]:
-        self._line.append(waiter)
-        return self.shelves
+    def _take_idle(self, owner: Owner) -> None:
+        return None
 
 
 class ForgetsWhatItOpens(Group):

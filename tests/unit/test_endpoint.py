@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -52,7 +50,7 @@ def refuse(endpoint: Endpoint, failure: ConnectFailure = AWAY, times: int = 1) -
 def test_nothing_is_known_at_first(endpoint: Endpoint) -> None:
     """A server that nobody has asked is neither up nor down, and anyone may dial."""
     assert (endpoint.health, endpoint.describe(), endpoint.last_error) == ("unknown", "db1:5432 unknown", None)
-    assert [endpoint.claim() for _ in range(5)] == [0.0] * 5
+    assert endpoint.delay() == 0.0
 
 
 def test_a_server_that_answers_is_up(endpoint: Endpoint) -> None:
@@ -60,7 +58,7 @@ def test_a_server_that_answers_is_up(endpoint: Endpoint) -> None:
     endpoint.connected()
     endpoint.connected()
     assert (endpoint.health, endpoint.connects, endpoint.describe()) == ("up", 2, "db1:5432 up")
-    assert [endpoint.claim() for _ in range(5)] == [0.0] * 5
+    assert endpoint.delay() == 0.0
 
 
 @pytest.mark.contract("4.lost.1")
@@ -70,39 +68,20 @@ def test_after_a_failure_nobody_dials_for_a_while(endpoint: Endpoint, clock: Clo
     for _ in range(8):
         refuse(endpoint)
         pauses.append(endpoint.delay())
-        assert endpoint.claim() == endpoint.delay()
     assert 0.08 <= pauses[0] <= 0.1
     assert 0.8 <= pauses[-1] <= 1.0
     clock.now += pauses[-1] + 0.001
     assert endpoint.delay() == 0.0
 
 
-@pytest.mark.parametrize("failure", [AWAY, PASSWORD], ids=["down", "failed"])
-def test_half_open_is_one_attempt(endpoint: Endpoint, clock: Clock, failure: ConnectFailure) -> None:
-    """When the pause is over exactly one may dial; the others wait for him, at most for connect_timeout."""
-    refuse(endpoint, failure)
-    clock.now += 2.0
-    with ThreadPoolExecutor(8) as threads:
-        barrier = threading.Barrier(8)
-
-        def dial(_: int) -> float:
-            barrier.wait(10)
-            return endpoint.claim()
-
-        pauses = sorted(threads.map(dial, range(8)))
-    assert pauses == [0.0] + [7.0] * 7
-    clock.now += 7.001
-    assert endpoint.claim() == 0.0
-
-
 @pytest.mark.contract("4.lost.1")
 def test_a_success_lets_everybody_in(endpoint: Endpoint, clock: Clock) -> None:
-    """When the one attempt succeeds all may dial at once, and the next failure pauses as shortly as the first."""
+    """When an attempt succeeds all may dial at once, and the next failure pauses as shortly as the first."""
     refuse(endpoint, times=6)
     clock.now += 2.0
-    assert endpoint.claim() == 0.0
+    assert endpoint.delay() == 0.0
     endpoint.connected()
-    assert [endpoint.claim() for _ in range(3)] == [0.0] * 3
+    assert endpoint.delay() == 0.0
     refuse(endpoint)
     assert endpoint.delay() <= 0.1
 
@@ -114,7 +93,7 @@ def test_a_permanent_error_is_not_tried_sooner_than_a_second(endpoint: Endpoint,
     assert endpoint.health == "failed"
     for _ in range(500):  # five seconds
         clock.now += 0.01
-        if not endpoint.claim():
+        if not endpoint.delay():
             attempts += 1
             refuse(endpoint, PASSWORD)
     assert 4 <= attempts <= 5
@@ -162,4 +141,4 @@ def test_a_forks_child_asks_anew(endpoint: Endpoint) -> None:
     refuse(endpoint, times=5)
     endpoint._lock.acquire()
     endpoint.after_fork_in_child()
-    assert (endpoint.health, endpoint.claim(), endpoint.delay()) == ("unknown", 0.0, 0.0)
+    assert (endpoint.health, endpoint.delay()) == ("unknown", 0.0)

@@ -52,14 +52,6 @@ def test_who_opens_for_itself() -> None:
     assert not numbers.group.reserve(numbers.shelf, asked=True)
 
 
-def test_what_may_not_be_opened_just_now_is_wanted_still() -> None:
-    """A reservation that is handed back leaves the place to the next who asks."""
-    numbers = Numbers(1, 1)
-    assert [numbers.group.reserve(numbers.shelf) for _ in range(2)] == [True, False]
-    numbers.group.unreserve(numbers.shelf)
-    assert (numbers.shelf.opening, numbers.group.reserve(numbers.shelf)) == (0, True)
-
-
 @pytest.mark.parametrize("waits", [False, True])
 def test_what_went_astray_is_found_again(waits: bool) -> None:
     """A free connection that an exception left in no list goes to whoever waits, or back on its shelf; others stay."""
@@ -77,6 +69,17 @@ def test_what_went_astray_is_found_again(waits: bool) -> None:
     else:
         assert client.done().got is astray
     assert [slot.state for slot in numbers.shelf.members] == ["borrowed" if waits else "idle", "cleaning", "borrowed"]
+
+
+def test_what_was_discarded_does_not_come_back() -> None:
+    """A connection that was struck out of the books while it was cleaned is not put on its shelf when that is done."""
+    numbers = Numbers(1)
+    numbers.stock(1)
+    slot = numbers.take()
+    numbers.group.release(slot, slot.owner, soiled=True)
+    numbers.group.discard(slot)
+    numbers.group.restore(slot)
+    assert (numbers.idle(), numbers.members(), slot.state, numbers.closed) == ([], [], "gone", [1])
 
 
 def test_discarding_twice_closes_once() -> None:

@@ -196,10 +196,10 @@ class Raw:
     """What getconn lends."""
 
 
-def loan(raw: Raw, key: Any = None) -> Loan:
+def loan(raw: Raw, key: Any = None, owner: Owner | None = None) -> Loan:
     slot = Slot(Shelf("server", 1, 0), raw, bool, 0.0, 1.0)
-    slot.turn = 3
-    return Loan(raw, key, "desk", slot, present_owner())
+    slot.turn, slot.owner = 3, owner or present_owner()
+    return Loan(raw, key, "desk", slot, slot.owner)
 
 
 @pytest.mark.contract("2.call.getconn.1")
@@ -233,11 +233,16 @@ def test_no_loan_ends_by_a_wrong_key_or_connection() -> None:
     assert loans.leave(raw, "key") is mine
 
 
-@pytest.mark.contract("4.fork.1")
-def test_a_forks_child_has_no_loans() -> None:
-    """The child of a fork starts without loans, though its parent was inside the lock."""
-    loans, raw = Loans(), Raw()
-    loans.enter(loan(raw, "key"))
-    loans._lock.acquire()
-    loans.after_fork_in_child()
-    assert (loans.of_key("key"), loans.leave(raw, None)) == (None, None)
+@pytest.mark.contract("4.protected.2")
+def test_a_key_leads_to_no_connection_that_was_taken_back() -> None:
+    """What was taken from the thread that borrowed it, or is about to be, is nobody's by its old key."""
+    loans, owner = Loans(), Owner()
+    mine = loan(Raw(), "key", owner)
+    loans.enter(mine)
+    assert loans.of_key("key") is mine
+    owner.alive = False
+    assert loans.of_key("key") is None
+    owner.alive, mine.slot.turn = True, 4
+    assert loans.of_key("key") is None
+    mine.slot.turn, mine.slot.owner = 3, Owner()
+    assert loans.of_key("key") is None

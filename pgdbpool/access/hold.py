@@ -1,0 +1,57 @@
+"""A connection of a group in somebody's hands: taken, answered for, given back."""
+
+from __future__ import annotations
+
+import weakref
+
+from pgdbpool.access.desk import Desk
+from pgdbpool.engine.owners import place_of_caller, present_owner
+from pgdbpool.errors import PoolError
+from pgdbpool.waiting import Slot
+
+__all__ = ["Hold"]
+
+
+class Hold:
+    """What holds a connection for longer than one statement, one at a time. It can be used again when it has ended."""
+
+    __slots__ = ("__weakref__", "_desk", "_owner", "_read_only", "_slot", "_timeout", "turn")
+
+    def __init__(self, desk: Desk, read_only: bool, timeout: float | None) -> None:
+        self._slot: Slot | None = None
+        self._desk = desk
+        self._read_only = read_only
+        self._timeout = desk.timeout if timeout is None else timeout
+
+    def _check_out(self) -> Slot:
+        if self._slot is not None:
+            raise PoolError("this connection is in use already: its block was entered twice")
+        self._owner = present_owner()
+        slot = self._desk.group.checkout(self._owner, self._timeout)
+        self.turn = slot.turn
+        self._slot = slot
+        slot.place = place_of_caller()
+        slot.holder = weakref.ref(self)
+        return slot
+
+    def _held(self) -> Slot:
+        slot = self._slot
+        if slot is None:
+            raise PoolError("this connection was given back: it can be used inside its `with` block only")
+        if slot.owner is not self._owner or slot.turn != self.turn:
+            raise PoolError("this connection was taken back: after a fork, or after its thread had ended")
+        return slot
+
+    def _release(self, slot: Slot, soiled: bool) -> None:
+        slot.place = slot.holder = None
+        self._slot = None
+        self._desk.give_back(slot, self._owner, soiled)
+
+    def holds(self, slot: Slot) -> bool:
+        """Internal: whether this object answers for that connection."""
+        return self._slot is slot
+
+    def is_held(self, turn: int) -> bool:
+        """Internal: whether that turn still goes on."""
+        slot = self._slot
+        return slot is not None and slot.owner is self._owner and turn == self.turn == slot.turn
