@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pgdbpool.access.results import Result
+from pgdbpool.access.results import Result, answer
 from pgdbpool.access.statements import limit_of, lost, one_shot, plain, rejected
 from pgdbpool.config import EndpointOptions, GroupOptions
 from pgdbpool.driver.opening import statement_limit
@@ -63,14 +63,15 @@ class Desk:
         while True:
             slot = self.group.checkout(owner, patience)
             session = slot.resource
-            soiled, prefix, limit = True, "", self.limit
+            soiled, sent, prefix, limit = True, False, "", self.limit
             try:
                 if verdict is None:
                     sql, verdict = one_shot(sql, session)
                 if query_timeout is not None and query_timeout != self.query_timeout:
                     limit, prefix = limit_of(query_timeout), self._set_timeout(session, query_timeout, verdict.joinable)
                 soiled = not verdict.clean or limit != self.limit or not plain(params)
-                return Result(session.execute(prefix + sql if prefix else sql, params, limit))
+                sent = True
+                return answer(session.execute(prefix + sql if prefix else sql, params, limit))
             except DBQueryError:
                 raise
             except Exception as error:
@@ -79,7 +80,7 @@ class Desk:
                 if again and not session.cut:
                     again = False
                     continue
-                wrote = not (read_only or (read_only is None and verdict is not None and verdict.reads))
+                wrote = sent and not (read_only or (read_only is None and verdict is not None and verdict.reads))
                 raise lost(session, error, wrote=wrote, doing="an autocommit statement") from error
             finally:
                 self.give_back(slot, owner, soiled)

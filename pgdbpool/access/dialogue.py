@@ -38,7 +38,8 @@ class Dialogue:
     The transaction's state is the server's own word, which libpq keeps, and nothing beside it.
 
     ``opening`` is the BEGIN that the next statement takes along where a transaction is due, ``first_error`` what made the
-    present one fail, ``wrote`` whether something in it may have written, ``soiled`` whether the session must be reset.
+    present one fail, ``pending`` whether something was said since the last end, ``wrote`` whether that may have written,
+    ``soiled`` whether the session must be reset.
     ``epoch`` counts ended transactions and undone savepoints: cursors of an earlier one are gone.
     """
 
@@ -49,6 +50,7 @@ class Dialogue:
         self.opening = begin(None, read_only)
         self.first_error: BaseException | None = None
         self.wrote = False
+        self.pending = False
         self.soiled = False
         self.epoch = 0
         self._read_only_due = read_only
@@ -119,6 +121,7 @@ class Dialogue:
         session = self.session
         if session.lost:
             raise DBConnectionError("the connection was lost before this statement; nothing was sent")
+        self.pending = True
         try:
             cursor = session.execute(text, params, limit_of(self.query_timeout if limit is None else limit))
         except Exception as error:
@@ -181,11 +184,15 @@ class Dialogue:
         first, self.first_error = self.first_error, None
         in_doubt, self.wrote = commit and self.wrote and not self.failed, False
         self.epoch += 1
-        if self.status == IDLE:
+        pending, self.pending = self.pending, False
+        if self.status == IDLE or (self.session.lost and not pending):
             return
         if commit:
             refuse_lost_commit(self.session)
-        answer = self.send("COMMIT" if commit else "ROLLBACK", in_doubt=in_doubt).statusmessage
+        try:
+            answer = self.send("COMMIT" if commit else "ROLLBACK", in_doubt=in_doubt).statusmessage
+        finally:
+            self.pending = False
         if commit and answer == "ROLLBACK":
             raise aborted(first)
 

@@ -103,8 +103,11 @@ def getconn(desk: Desk, loans: Loans, key: Hashable, timeout: float | None) -> A
         return loan.raw
     hold = Borrowed(desk, desk.options.autocommit is True, False, timeout)
     raw = hold.__enter__()
-    loans.enter(Loan(raw, key, hold, hold._held(), hold._owner))
-    return raw
+    loan = loans.enter(Loan(raw, key, hold))
+    if loan.raw is not raw:  # another thread was faster with this key
+        hold.put_back(False)
+        hand_over(loan.raw)
+    return loan.raw
 
 
 def putconn(loans: Loans, raw: Any, key: Hashable, close: bool) -> None:
@@ -114,4 +117,4 @@ def putconn(loans: Loans, raw: Any, key: Hashable, close: bool) -> None:
         raise PoolError(
             "putconn() of a connection that getconn() of this pool has not lent, or that was put back already"
         )
-    loan.desk.put_back(close)
+    loan.hold.put_back(close)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import psycopg2
@@ -49,14 +49,21 @@ class Handler(Lease):
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         try:
             if error is not None:
-                with suppress(
-                    psycopg2.Error
-                ):  # the error on its way is the news; a lost connection is found at release
+                with suppress(psycopg2.Error):  # the error on its way is the news; a loss is found at release
                     self._end(commit=False)
-            elif not self._autocommit:
-                self.commit()
+            else:
+                self._finish()
         finally:
-            self._give_back()
+            with suppress(PoolError) if error is not None else nullcontext():
+                self._give_back()
+
+    def _finish(self) -> None:
+        """The clean end. A stream that was broken off ends with its block, as it would by ``close()``."""
+        if not self._autocommit:
+            self.commit()
+        elif self._own_stream is not None:
+            with self.at_work() as dialogue:
+                dialogue.end(commit=not dialogue.failed)
 
 
 class Transaction:
@@ -98,4 +105,5 @@ class Transaction:
         finally:
             if self._own is not None:
                 self._own._owner.transactions.pop(self._desk, None)
-                self._own._give_back()
+                with suppress(PoolError) if error is not None else nullcontext():
+                    self._own._give_back()

@@ -51,6 +51,10 @@ class Hold:
         """Internal: whether this object answers for that connection."""
         return self._slot is slot
 
+    def lasts(self) -> bool:
+        """Internal: false once it was given or taken back, or is about to be because its thread has ended."""
+        return self.is_held(self.turn) and self._owner.alive
+
     def is_held(self, turn: int) -> bool:
         """Internal: whether that turn still goes on."""
         slot = self._slot

@@ -14,7 +14,7 @@ from pgdbpool.access.block import Block
 from pgdbpool.access.desk import Desk
 from pgdbpool.access.dialogue import IDLE, Dialogue, begin
 from pgdbpool.access.hold import Hold
-from pgdbpool.access.results import Result
+from pgdbpool.access.results import Result, answer
 from pgdbpool.access.statements import limit_of, prepared, rejected
 from pgdbpool.access.streams import Stream
 from pgdbpool.driver.guarded import lend, take_back
@@ -46,7 +46,14 @@ class Lease(Hold):
 
     def _give_back(self) -> None:
         slot = self._held()
-        take_back(slot.resource.raw)
+        session = slot.resource
+        try:
+            with slot.grip:  # whoever comes to use it from now on finds that it has ended
+                self._slot = None
+        except PoolError:
+            self._slot = None
+            session.shut_down("its block was left while another thread was using it")
+        take_back(session.raw)
         self._release(slot, self.dialogue.soiled or self.dialogue.status != IDLE)
 
     @contextmanager
@@ -56,6 +63,7 @@ class Lease(Hold):
         if turn is not None and turn != self.turn:
             raise PoolError("this belongs to an earlier use of its handler, which has ended")
         with slot.grip:
+            self._held()  # it may have ended between the two looks
             yield self.dialogue
 
     # -- statements -------------------------------------------------------------------------------------------------
@@ -66,8 +74,9 @@ class Lease(Hold):
         Raises ``DBQueryError`` for what the server rejects, ``InDoubt`` or ``DBConnectionError`` for a lost connection.
         """
         with self._held().grip:
+            self._held()
             text, verdict = self._admit(sql)
-            return Result(self.dialogue.say(text, verdict, params, query_timeout, self._transactional))
+            return answer(self.dialogue.say(text, verdict, params, query_timeout, self._transactional))
 
     @property
     def _transactional(self) -> bool:

@@ -10,11 +10,20 @@ from typing import Any
 import psycopg2
 
 from pgdbpool.access.rows import Row, row_class
-from pgdbpool.errors import NoRow, TooManyRows
+from pgdbpool.errors import DBQueryError, NoRow, TooManyRows
 
-__all__ = ["Result"]
+__all__ = ["Result", "answer"]
 
 _name = attrgetter("name")
+
+
+def answer(cursor: Any) -> Result:
+    """The result of what was executed; ``DBQueryError`` says so where it cannot be read (a date before Christ, …)."""
+    try:
+        return Result(cursor)
+    except Exception as error:
+        said = {"message": f"the statement was executed, but its answer cannot be read: {error}"}
+        raise DBQueryError.like(error, **(said if len(error.args) == 1 else {})) from error
 
 
 class Result:

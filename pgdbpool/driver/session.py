@@ -124,6 +124,8 @@ class Session:
 
     def close(self) -> None:
         """Say goodbye and close; never raises. Only the thread that has the session to itself may call it."""
+        if self.raw.get_transaction_status() == extensions.TRANSACTION_STATUS_ACTIVE:
+            self.shut_down("it was closed")  # a thread is inside still; psycopg2's close() would wait for it
         with suppress(psycopg2.Error):
             extensions.connection.close(self.raw)
 
