@@ -12,7 +12,7 @@ from pgdbpool.access.handler import Handler, Transaction
 from pgdbpool.access.results import Result
 from pgdbpool.config import parse
 from pgdbpool.engine.engine import Engine
-from pgdbpool.engine.owners import present_owner
+from pgdbpool.engine.owners import open_transaction, present_owner
 from pgdbpool.engine.single import Single
 from pgdbpool.engine.threaded import Threaded
 from pgdbpool.errors import ConfigError, PoolError, PoolTimeout, UnconfiguredGroupError
@@ -29,6 +29,7 @@ class Pool:
     """
 
     def __init__(self, config: Any, *, wait: float | None = None) -> None:
+        self.was_default = False
         self._options = parse(config)
         if len(self._options.endpoints) > 1:
             raise ConfigError(f"db: found {len(self._options.endpoints)} endpoints; this version serves one")
@@ -36,7 +37,7 @@ class Pool:
         endpoint = self._options.endpoints[0]
         groups = self._options.groups
         self._desks: dict[str | None, Desk] = {
-            name: Desk(self._engine.groups[name], each, endpoint) for name, each in groups.items()
+            name: Desk(self, self._engine.groups[name], each, endpoint) for name, each in groups.items()
         }
         self._desks[None] = self._desks.get("default") or next(iter(self._desks.values()))
         self._engine.start()
@@ -87,8 +88,8 @@ class Pool:
         """
         desk = self.desk(group)
         owner = present_owner()
-        if owner.transactions and (joined := owner.transactions.get(desk)) is not None:
-            return joined.query(sql, params, query_timeout=query_timeout)  # type: ignore[no-any-return]
+        if owner.transactions and (joined := open_transaction(owner, desk)) is not None:
+            return joined.lease.query(sql, params, query_timeout=query_timeout)  # type: ignore[no-any-return]
         return desk.query(owner, sql, params, read_only, timeout, query_timeout)
 
     def handler(

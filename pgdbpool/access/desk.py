@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pgdbpool.access.results import Result, answer
-from pgdbpool.access.statements import limit_of, lost, one_shot, plain, rejected
+from pgdbpool.access.statements import limit_of, lost, milliseconds, one_shot, plain, rejected, seconds
 from pgdbpool.config import EndpointOptions, GroupOptions
 from pgdbpool.driver.opening import statement_limit
 from pgdbpool.driver.session import Session
@@ -23,7 +23,8 @@ _MOMENT = 5.0  # seconds for a statement of the pool's own
 class Desk:
     """One group's defaults beside the group itself. Times in seconds, ``query_timeout`` in milliseconds."""
 
-    def __init__(self, group: Group, options: GroupOptions, endpoint: EndpointOptions) -> None:
+    def __init__(self, pool: Any, group: Group, options: GroupOptions, endpoint: EndpointOptions) -> None:
+        self.pool = pool
         self.group = group
         self.options = options
         self.name = options.name
@@ -58,7 +59,8 @@ class Desk:
         verdict: Verdict | None = None
         if type(sql) is str:
             sql, verdict = one_shot(sql, None)
-        patience = self.timeout if timeout is None else timeout
+        patience = seconds(timeout, self.timeout)
+        answer_in = milliseconds(query_timeout, self.query_timeout)
         again = bool(read_only)
         while True:
             slot = self.group.checkout(owner, patience)
@@ -67,8 +69,8 @@ class Desk:
             try:
                 if verdict is None:
                     sql, verdict = one_shot(sql, session)
-                if query_timeout is not None and query_timeout != self.query_timeout:
-                    limit, prefix = limit_of(query_timeout), self._set_timeout(session, query_timeout, verdict.joinable)
+                if answer_in != self.query_timeout:
+                    limit, prefix = limit_of(answer_in), self._set_timeout(session, answer_in, verdict.joinable)
                 soiled = not verdict.clean or limit != self.limit or not plain(params)
                 sent = True
                 return answer(session.execute(prefix + sql if prefix else sql, params, limit))

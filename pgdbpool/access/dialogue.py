@@ -9,7 +9,7 @@ import psycopg2
 from psycopg2 import extensions
 
 from pgdbpool.access.desk import Desk
-from pgdbpool.access.statements import aborted, limit_of, lost, plain, refuse_lost_commit, rejected
+from pgdbpool.access.statements import aborted, limit_of, lost, milliseconds, plain, refuse_lost_commit, rejected
 from pgdbpool.driver.session import Session
 from pgdbpool.errors import DBConnectionError, DBQueryError, PoolError
 from pgdbpool.text import Verdict
@@ -79,7 +79,7 @@ class Dialogue:
 
         ``transactional``: it belongs into a transaction, which it opens if there is none. ``front``: whole lines.
         """
-        limit = self.query_timeout if query_timeout is None else query_timeout
+        limit = milliseconds(query_timeout, self.query_timeout)
         self.note(verdict, params)
         prefix = self.prefix(verdict, limit, transactional) + front
         in_transaction = self.status != IDLE or "BEGIN" in prefix

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from contextlib import nullcontext, suppress
 from typing import Any
 
@@ -12,7 +13,7 @@ from pgdbpool.access.desk import Desk
 from pgdbpool.access.dialogue import begin
 from pgdbpool.access.lease import Lease
 from pgdbpool.engine.current import default_pool
-from pgdbpool.engine.owners import present_owner
+from pgdbpool.engine.owners import open_transaction, present_owner
 from pgdbpool.errors import PoolError
 
 __all__ = ["Handler", "Transaction"]
@@ -69,7 +70,7 @@ class Handler(Lease):
 class Transaction:
     """``with`` block in one transaction, whatever the group's autocommit; inside another one of this thread a savepoint."""
 
-    __slots__ = ("_block", "_desk", "_opening", "_options", "_own")
+    __slots__ = ("__weakref__", "_block", "_desk", "_opening", "_options", "_own", "lease")
 
     def __init__(self, desk: Desk, isolation: str | None, options: tuple[bool, float | None, int | None]) -> None:
         self._desk = desk
@@ -80,10 +81,12 @@ class Transaction:
     def __enter__(self) -> Lease:
         if self._block is not None:
             raise PoolError("this transaction is in use already: its block was entered twice")
-        transactions = present_owner().transactions
-        lease: Lease | None = transactions.get(self._desk)
+        owner = present_owner()
+        outer: Transaction | None = open_transaction(owner, self._desk)
         self._own: Lease | None = None
-        if lease is None:
+        if outer is not None:
+            lease: Lease = outer.lease
+        else:
             self._own = lease = Lease(self._desk, True, *self._options)
             lease._take()
         block = Block(lease, self._opening)
@@ -93,8 +96,10 @@ class Transaction:
             if self._own is not None:
                 self._own._give_back()
             raise
-        transactions[self._desk] = lease
+        self.lease: Lease = lease
         self._block = block
+        if outer is None:
+            owner.transactions[self._desk] = weakref.ref(self)
         return lease
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:

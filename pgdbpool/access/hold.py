@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 
 from pgdbpool.access.desk import Desk
+from pgdbpool.access.statements import seconds
 from pgdbpool.engine.owners import place_of_caller, present_owner
 from pgdbpool.errors import PoolError
 from pgdbpool.waiting import Slot
@@ -21,7 +22,7 @@ class Hold:
         self._slot: Slot | None = None
         self._desk = desk
         self._read_only = read_only
-        self._timeout = desk.timeout if timeout is None else timeout
+        self._timeout = seconds(timeout, desk.timeout)
 
     def _check_out(self) -> Slot:
         if self._slot is not None:
@@ -29,6 +30,7 @@ class Hold:
         self._owner = present_owner()
         slot = self._desk.group.checkout(self._owner, self._timeout)
         self.turn = slot.turn
+        slot.grip = type(slot.grip)()  # a new one: an exception may have struck while the last one was closed
         self._slot = slot
         slot.place = place_of_caller()
         slot.holder = weakref.ref(self)
@@ -37,7 +39,9 @@ class Hold:
     def _held(self) -> Slot:
         slot = self._slot
         if slot is None:
-            raise PoolError("this connection was given back: it can be used inside its `with` block only")
+            raise PoolError(
+                "this connection was given back, or never taken: it can be used inside its `with` block only"
+            )
         if slot.owner is not self._owner or slot.turn != self.turn:
             raise PoolError("this connection was taken back: after a fork, or after its thread had ended")
         return slot

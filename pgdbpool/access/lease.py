@@ -15,7 +15,7 @@ from pgdbpool.access.desk import Desk
 from pgdbpool.access.dialogue import IDLE, Dialogue, begin
 from pgdbpool.access.hold import Hold
 from pgdbpool.access.results import Result, answer
-from pgdbpool.access.statements import limit_of, prepared, rejected
+from pgdbpool.access.statements import limit_of, milliseconds, prepared, rejected
 from pgdbpool.access.streams import Stream
 from pgdbpool.driver.guarded import lend, take_back
 from pgdbpool.errors import DBQueryError, PoolError
@@ -36,7 +36,7 @@ class Lease(Hold):
     ) -> None:
         super().__init__(desk, read_only, timeout)
         self._autocommit = autocommit
-        self._query_timeout = desk.query_timeout if query_timeout is None else query_timeout
+        self._query_timeout = milliseconds(query_timeout, desk.query_timeout)
 
     def _take(self) -> None:
         slot = self._check_out()

@@ -15,7 +15,18 @@ from pgdbpool.driver.session import Session
 from pgdbpool.errors import DBConnectionError, DBQueryError, InDoubt, PoolError
 from pgdbpool.text import Verdict, look
 
-__all__ = ["aborted", "limit_of", "lost", "one_shot", "plain", "prepared", "refuse_lost_commit", "rejected"]
+__all__ = [
+    "aborted",
+    "limit_of",
+    "lost",
+    "milliseconds",
+    "one_shot",
+    "plain",
+    "prepared",
+    "refuse_lost_commit",
+    "rejected",
+    "seconds",
+]
 
 # The server's statement_timeout goes first; the pool's own limit is for a server that does not answer at all. Together
 # with the Watch's tick it stays below the one second that is promised on top of query_timeout.
@@ -28,6 +39,24 @@ _PLAIN |= {datetime.date, datetime.datetime, datetime.time, datetime.timedelta}
 def limit_of(query_timeout: int) -> float:
     """Seconds that a whole answer may take, for a ``query_timeout`` in milliseconds; 0 for no limit."""
     return query_timeout / 1000 + _GRACE if query_timeout else 0.0
+
+
+def seconds(timeout: float | None, default: float) -> float:
+    """A ``timeout`` of a call, or the default."""
+    if timeout is None:
+        return default
+    if isinstance(timeout, (int, float)) and timeout >= 0:
+        return timeout
+    raise ValueError(f"timeout is {timeout!r}; it must be a number of seconds, 0 or more")
+
+
+def milliseconds(query_timeout: int | None, default: int) -> int:
+    """A ``query_timeout`` of a call, or the default."""
+    if query_timeout is None:
+        return default
+    if isinstance(query_timeout, int) and query_timeout >= 0:
+        return query_timeout
+    raise ValueError(f"query_timeout is {query_timeout!r}; it must be a whole number of milliseconds, 0 for no limit")
 
 
 def plain(params: Any) -> bool:

@@ -63,6 +63,11 @@ class PooledConnection(extensions.connection):
         """Whether somebody may use it now."""
         return self._tenancy is not None
 
+    def __repr__(self) -> str:
+        return (
+            f"<PooledConnection of backend {self.info.backend_pid}, closed: {self.closed}>"  # psycopg2's shows the DSN
+        )
+
     def cancel(self) -> None:
         """As psycopg2's, from any thread while borrowed. It holds the GIL until the postmaster answers."""
         if self._tenancy is None:

@@ -16,7 +16,7 @@ from pgdbpool.driver.green import cooperate
 from pgdbpool.driver.guarded import PooledConnection, lend, take_back
 from pgdbpool.driver.session import TCP_USER_TIMEOUT, Session
 
-__all__ = ["keywords", "open_session", "statement_limit"]
+__all__ = ["Unprepared", "keywords", "open_session", "statement_limit"]
 
 # Half of a silent network each (measured): keepalives do not run while data is in flight, tcp_user_timeout only then.
 _TCP = {
@@ -27,6 +27,10 @@ _TCP = {
     "tcp_user_timeout": TCP_USER_TIMEOUT,
 }
 _CHECK_INTERVAL = "client_connection_check_interval"  # refused by servers whose platform cannot tell (macOS before 15)
+
+
+class Unprepared(Exception):
+    """``on_connect`` raised, which is its cause; the server itself answered."""
 
 
 def statement_limit(endpoint: EndpointOptions, group: GroupOptions) -> int:
@@ -42,7 +46,8 @@ def keywords(endpoint: EndpointOptions, group: GroupOptions, quirks: set[str] | 
     words["application_name"] = group.application_name
     if endpoint.pooler is None:  # a transaction pooler refuses ``options``, or applies them to somebody else's session
         own = _options(_settings(endpoint, group, quirks or set()))
-        words["options"] = f"{own} {words.get('options', os.environ.get('PGOPTIONS', ''))}".strip()
+        theirs = words.get("options", os.environ.get("PGOPTIONS"))
+        words["options"] = f"{own} {theirs}" if theirs else own
     return words
 
 
@@ -70,7 +75,7 @@ def _options(settings: Mapping[str, Any]) -> str:
 
 def _escaped(value: Any) -> str:
     text = ("on" if value else "off") if isinstance(value, bool) else str(value)
-    return text.replace("\\", "\\\\").replace(" ", "\\ ")
+    return re.sub(r"([\\\s])", r"\\\1", text)  # the server splits at any white space (postinit.c, pg_split_opts)
 
 
 def open_session(
@@ -104,7 +109,7 @@ def open_session(
 
 def _connected(endpoint: EndpointOptions, group: GroupOptions, quirks: set[str]) -> Any:
     cooperate()
-    password = endpoint.password() if callable(endpoint.password) else endpoint.password
+    password = _asked(endpoint.password)
     words = keywords(endpoint, group, quirks)
     if password is not None:
         words["password"] = password
@@ -120,12 +125,30 @@ def _connected(endpoint: EndpointOptions, group: GroupOptions, quirks: set[str])
         raise
 
 
+def _asked(password: Any) -> str | None:
+    """The password; what a callable says when it fails stays in the cause, because it may say too much."""
+    if not callable(password):
+        return password  # type: ignore[no-any-return]
+    try:
+        answer = password()
+    except Exception as error:
+        raise psycopg2.OperationalError(f"pass: the callable raised {type(error).__name__}") from error
+    if not isinstance(answer, str):
+        raise psycopg2.OperationalError(f"pass: the callable returned {type(answer).__name__}; it must return a str")
+    return answer
+
+
 def _let_user_prepare(session: Session, on_connect: Callable[[Any], Any], limit: float) -> None:
     raw = session.raw
     heard: list[bytes] = []
     lend(raw, session, limit, heard=heard)
     try:
-        on_connect(raw)
+        try:
+            on_connect(raw)
+        except Exception as error:
+            if session.lost:
+                raise
+            raise Unprepared(f"on_connect raised {type(error).__name__}: {error}") from error
         if session.in_transaction:
             with session.within(limit):
                 extensions.connection.commit(raw)

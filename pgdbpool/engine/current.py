@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+from pgdbpool.engine.owners import present_owner
 from pgdbpool.errors import PoolClosed
 
 __all__ = ["default_pool", "exchange"]
@@ -16,7 +17,13 @@ _pool: Any = None
 
 
 def default_pool() -> Any:
-    """Raises ``PoolClosed`` before ``init``."""
+    """The pool that ``init`` made last, or the one before where this thread is inside a transaction of it.
+
+    Raises ``PoolClosed`` before ``init``.
+    """
+    for desk, transaction in present_owner().transactions.items():
+        if desk.pool.was_default and transaction() is not None:
+            return desk.pool
     if _pool is None:
         raise PoolClosed("there is no pool yet: call pgdbpool.init(config) first, for instance at the top of wsgi.py")
     return _pool
@@ -25,6 +32,7 @@ def default_pool() -> Any:
 def exchange(pool: Any) -> Any:
     """Make it the default; returns the one before."""
     global _pool
+    pool.was_default = True
     with _lock:
         before, _pool = _pool, pool
     return before

@@ -28,6 +28,7 @@ class Endpoint:
         self.label = options.label
         self.quirks: set[str] = set()
         self.role = "unknown"
+        self.answered_at: float | None = None  # the last probe; written by the Monitor alone
         self.last_error: BaseException | None = None
         self.last_failure: ConnectFailure | None = None
         self.connects = 0

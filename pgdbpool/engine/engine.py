@@ -16,7 +16,7 @@ from pgdbpool.config import GroupOptions, PoolOptions
 from pgdbpool.driver.cleaning import clean
 from pgdbpool.driver.failures import understand
 from pgdbpool.driver.guarded import take_back
-from pgdbpool.driver.opening import open_session, statement_limit
+from pgdbpool.driver.opening import Unprepared, open_session, statement_limit
 from pgdbpool.driver.session import Session
 from pgdbpool.engine import forking
 from pgdbpool.engine.endpoint import Endpoint
@@ -24,7 +24,6 @@ from pgdbpool.engine.group import Group, Hooks
 from pgdbpool.engine.guard import Grip
 from pgdbpool.engine.keeper import Stock
 from pgdbpool.engine.loans import Loans
-from pgdbpool.engine.owners import present_owner
 from pgdbpool.engine.sentences import explained, holders
 from pgdbpool.waiting import Shelf, Slot, lifetime
 
@@ -34,6 +33,7 @@ log = logging.getLogger("pgdbpool.engine")
 
 CLOSED = "the pool was closed"
 _FOREVER = float("inf")
+_HOT = 1.0  # seconds until an on_connect that raised is tried again
 _LONGEST_CLEANING = 5.0  # seconds
 _AT_EXIT = 0.4  # seconds that borrowed connections have at interpreter exit
 
@@ -64,10 +64,17 @@ class Engine:
     def _group(self, options: GroupOptions) -> Group:
         shelves = [Shelf(endpoint, options.connection_count, options.min_connections) for endpoint in self.endpoints]
         hooks = Hooks(grow=self.grow, prove=self.prove, clean=self.clean, close=self.close_slot, explain=explained)
+        hooks.condemned = self.condemned
         ping_after = {"always": -1.0, "never": _FOREVER, "auto": options.ping_after}[options.validate]
         group = self.group_class(options.name, shelves, hooks, ping_after=ping_after, max_waiting=options.max_waiting)
         self.stocks += [Stock(group, shelf, options) for shelf in shelves]
         return group
+
+    def condemned(self, shelf: Shelf) -> None:
+        """One group's connection was found dead: those of the others to the same server are suspect too."""
+        for stock in self.stocks:
+            if stock.shelf.source is shelf.source and stock.shelf is not shelf:
+                stock.group.suspect(stock.shelf)
 
     def stock_of(self, shelf: Shelf) -> Stock:
         return next(stock for stock in self.stocks if stock.shelf is shelf)
@@ -89,7 +96,7 @@ class Engine:
             if cleaned:
                 stock.group.restore(slot)
             else:
-                stock.group.discard(slot, condemn=True)
+                stock.group.discard(slot, condemn=slot.resource.lost)
 
     def close_slot(self, slot: Slot) -> None:
         self.bury(slot.resource)
@@ -114,6 +121,10 @@ class Engine:
         try:
             with forking.connecting():
                 session = open_session(endpoint.options, stock.options, endpoint.quirks, self.guests.add, self.bury)
+        except Unprepared as error:
+            hopeless = error.__cause__
+            endpoint.connected()
+            log.warning("group %r: %s", stock.group.name, error)
         except Exception as error:
             failure = understand(error)
             hopeless = error if failure.permanent else None
@@ -122,7 +133,8 @@ class Engine:
             endpoint.connected()
         finally:  # whatever was raised, also by the user's password or logging
             if session is None:
-                stock.group.give_up(stock.shelf, hopeless, monotonic() + endpoint.delay())
+                pause = endpoint.delay() or (_HOT if hopeless is not None else 0.0)
+                stock.group.give_up(stock.shelf, hopeless, monotonic() + pause)
             else:
                 stock.group.add(self._slot(stock, session))
                 self.guests.discard(session)
@@ -197,7 +209,6 @@ class Engine:
         for endpoint in self.endpoints:
             endpoint.after_fork_in_child()
         self._start_anew()
-        present_owner().transactions.clear()
 
     # -- questions ----------------------------------------------------------------------------------------------------
 

@@ -28,7 +28,9 @@ class Hooks:
     prove: Callable[[Slot, float], bool]  # is it alive? by SQL, within so many seconds, in the caller's thread
     clean: Callable[[Slot], None]  # reset it, then call restore() or discard()
     close: Callable[[Slot], None]  # it is out of the books: close it
-    explain: Callable[[Group, BaseException | None, float], PoolError]  # the error of a wait (None: time ran out)
+    # the error for a wait that ended (None: by time)
+    explain: Callable[[Group, BaseException | None, float], PoolError]
+    condemned: Callable[[Shelf], None] = lambda shelf: None  # one of its connections was found dead
 
 
 @dataclass
@@ -75,18 +77,18 @@ class Group:
     def checkout(self, owner: Owner, timeout: float) -> Slot:
         """Take a connection that is alive, or wait for one; at most ``timeout`` seconds in all."""
         now = monotonic()
-        self._lock.acquire()  # twice as fast as `with` (measured), and this is the path where it counts
-        try:
+        # `with` and not acquire() and `try`, which is faster: a signal handler that raises between the two would leave
+        # the lock taken for ever.
+        with self._lock:
             if self._idle:
                 slot = self._idle.pop()
                 idle = now - slot.since
                 slot.owner = owner
+                owner.taken = slot
                 slot.since = now
                 slot.turn += 1
             else:
                 slot = None
-        finally:
-            self._lock.release()
         if slot is None:
             slot, idle = self._queue(owner, now, now + timeout)
         while slot.poll(0) or idle > self._ping_after or slot.generation != slot.shelf.generation:
@@ -98,8 +100,7 @@ class Group:
     def release(self, slot: Slot, owner: Owner, soiled: bool = False) -> None:
         """Give a connection back: to whoever waited longest, or to its shelf, or to be cleaned first."""
         now = monotonic()
-        self._lock.acquire()
-        try:
+        with self._lock:
             if slot.owner is not owner:
                 raise PoolError(_NOT_BORROWED)
             slot.held += now - slot.since
@@ -114,8 +115,6 @@ class Group:
                 slot.owner = None
                 self._idle.append(slot)
                 return
-        finally:
-            self._lock.release()
         if now > slot.expires_at:
             self.discard(slot)
         else:
@@ -128,6 +127,7 @@ class Group:
         waiter = self._line.popleft()
         slot.rest = IDLE
         slot.owner = waiter.owner
+        waiter.owner.taken = slot
         slot.since = now
         slot.turn += 1
         tally, waited = self.tally, now - waiter.since
@@ -142,25 +142,33 @@ class Group:
         Returns also for how long the slot was idle.
         """
         waiter = owner.waiter
-        waiter.begin(owner, since)
+        if not waiter.begin(owner, since):  # an exception struck in the middle of its last wait
+            waiter = owner.waiter = Waiter()
+            waiter.begin(owner, since)
         with self._lock:
             refusal = self._refusal(owner, again)
             if refusal is None:
                 if found := self._take_idle(owner):  # one came back between the two looks
+                    waiter.over = True
                     return found
                 self._line.appendleft(waiter) if again else self._line.append(waiter)
                 growing = [shelf for shelf in self.shelves if wanted(shelf, len(self._line))]
         if refusal is not None:
+            waiter.over = True
             self._fail(refusal, since)
         try:
             for shelf in growing:
                 self.hooks.grow(shelf)
             settled = waiter.wait(deadline - monotonic())
         except BaseException:  # an exception on its way takes no slot with it
-            if slot := self._leave(waiter):
+            slot = self._leave(waiter)
+            waiter.over = True
+            if slot is not None:
                 self.release(slot, owner)
             raise
-        return (waiter.slot if settled else self._leave(waiter)) or self._fail(waiter.error, since), 0.0
+        slot = waiter.slot if settled else self._leave(waiter)
+        waiter.over = True
+        return slot or self._fail(waiter.error, since), 0.0
 
     def _take_idle(self, owner: Owner) -> tuple[Slot, float] | None:
         """Under the lock, with nobody in the line: an idle slot, and for how long it was idle."""
@@ -169,6 +177,7 @@ class Group:
                 slot, now = shelf.idle.pop(), monotonic()
                 idle = now - slot.since
                 slot.owner = owner
+                owner.taken = slot
                 slot.since = now
                 slot.turn += 1
                 return slot, idle
@@ -234,7 +243,8 @@ class Group:
             return self._wants(shelf)
 
     def _wants(self, shelf: Shelf, asked: bool = False) -> bool:
-        return not self.closed and wanted(shelf, len(self._line) + asked)
+        gated = shelf.hopeless is not None and monotonic() < shelf.hopeless_until
+        return not self.closed and not gated and wanted(shelf, len(self._line) + asked)
 
     def reserve(self, shelf: Shelf, *, asked: bool = False) -> bool:
         """Whether a connection is wanted now; if so it counts as opening until add() or give_up()."""
@@ -299,14 +309,15 @@ class Group:
         with self._lock:
             if slot.rest is GONE:
                 return
-            if condemn:
-                self._condemn(slot)
+            news = condemn and self._condemn(slot)
             slot.rest = GONE
             slot.owner = None
             slot.shelf.members.remove(slot)
             slot.shelf.past_turns += slot.turn
             slot.shelf.past_held += slot.held
             grow = self._wants(slot.shelf)
+        if news:
+            self.hooks.condemned(slot.shelf)
         self.hooks.close(slot)
         if grow:
             self.hooks.grow(slot.shelf)
@@ -329,9 +340,15 @@ class Group:
             self.discard(slot)
 
     @staticmethod
-    def _condemn(slot: Slot) -> None:
-        if slot.shelf.generation == slot.generation:
-            slot.shelf.generation += 1
+    def _condemn(slot: Slot) -> bool:
+        news = slot.shelf.generation == slot.generation
+        slot.shelf.generation += news
+        return news
+
+    def suspect(self, shelf: Shelf) -> None:
+        """Another group found a connection to the same server dead."""
+        with self._lock:
+            shelf.generation += 1
 
     # -- the watch's side -----------------------------------------------------------------------------------------
 

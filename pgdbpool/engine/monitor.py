@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from time import monotonic
 
 from pgdbpool.config import GroupOptions
 from pgdbpool.driver.opening import open_session
@@ -50,7 +51,9 @@ class Monitor:
             if (session := self.session) is not None and not self.worker.stopped:
                 (standby,) = session.execute("SELECT pg_catalog.pg_is_in_recovery()", None, PATIENCE).fetchone()
                 self.endpoint.role = "standby" if standby else "primary"
+                self.endpoint.answered_at = monotonic()
         except Exception:  # the Keeper learns what is wrong, and says so
+            self.endpoint.answered_at = 0.0
             self._close()
         if self.worker.stopped:
             self._close()

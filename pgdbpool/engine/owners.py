@@ -9,7 +9,7 @@ from typing import Any
 
 from pgdbpool.waiting import Waiter
 
-__all__ = ["Owner", "describe", "is_at_work", "place_of_caller", "present_owner", "where_now"]
+__all__ = ["Owner", "describe", "is_at_work", "open_transaction", "place_of_caller", "present_owner", "where_now"]
 
 _PACKAGE = __name__.partition(".")[0]
 # Not the whole package: the demo's shop is a user like any other.
@@ -19,7 +19,7 @@ _ROOMS = tuple(f"{_PACKAGE}.{room}" for room in ("access.", "facade", "engine.",
 class Owner:
     """A thread that borrows. ``transactions`` holds what `transaction()` opened in it, by group, innermost last."""
 
-    __slots__ = ("alive", "ident", "name", "transactions", "waiter")
+    __slots__ = ("alive", "ident", "name", "taken", "transactions", "waiter")
 
     def __init__(self) -> None:
         self.ident = threading.get_ident()
@@ -27,6 +27,7 @@ class Owner:
         self.alive = True
         self.transactions: dict[Any, Any] = {}
         self.waiter = Waiter()
+        self.taken: Any = None  # the slot that it took last; a one-shot query has no other
 
 
 class _LastWill:
@@ -68,6 +69,15 @@ def _outside(frame: FrameType | None) -> tuple[CodeType, int] | None:
 
 def _is_ours(module: str) -> bool:
     return module.startswith(_ROOMS) or module == _PACKAGE or module in ("threading", "contextlib")
+
+
+def open_transaction(owner: Owner, desk: Any) -> Any:
+    """The `transaction()` of that group which this thread is inside of, or None.
+
+    Kept by weak reference: its ``with`` statement keeps it alive, and one whose end was struck by an exception is gone.
+    """
+    reference = owner.transactions.get(desk)
+    return None if reference is None else reference()
 
 
 def describe(place: tuple[CodeType, int] | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from time import monotonic
 
 from pgdbpool.engine.endpoint import Endpoint
@@ -13,6 +14,7 @@ from pgdbpool.waiting import Shelf, Slot
 
 __all__ = ["explained", "holders"]
 
+_FRESH = 1.5  # seconds since an answer to a probe, in which a server is there although it takes no new connection
 _SHOWN = 8  # holders named in a message
 
 
@@ -31,17 +33,27 @@ def explained(group: Group, reason: BaseException | None, waited: float) -> Pool
     servers = "; ".join(endpoint.describe() for endpoint in endpoints)
     state = f"{held} {group.waiting()} waiting. Server: {servers}"
     if isinstance(reason, TooManyRequests):
-        return TooManyRequests(f"{start} max_waiting requests wait already. {state}")
+        return TooManyRequests(f"{start} turned away, max_waiting is reached. {state}")
     if reason is None and any(map(_usable, group.shelves)):
-        return PoolTimeout(f"{start} no connection within {waited:.2f} s, all {capacity} are busy. {state}")
+        lent = len(holders(group.members()))
+        return PoolTimeout(f"{start} no connection within {waited:.2f} s, {lent} of {capacity} are held. {state}")
     error = DBOfflineError(f"{start} no server is usable (waited {waited:.2f} s). {state}")
     error.__cause__ = reason or next((each.last_error for each in endpoints if each.last_error), None)
     return error
 
 
 def _usable(shelf: Shelf) -> bool:
-    health = shelf.source.health
-    return health == "up" or (health != "unknown" and bool(shelf.members))
+    endpoint: Endpoint = shelf.source
+    if endpoint.health == "up":
+        return True
+    answered = endpoint.answered_at is None or monotonic() - endpoint.answered_at < _FRESH
+    return answered and not all(map(_has_hung_up, shelf.members))
+
+
+def _has_hung_up(slot: Slot) -> bool:
+    with suppress(RuntimeError):  # its owner's thread is asking the same poll object just now
+        return bool(slot.poll(0))
+    return False
 
 
 def _held(group: Group) -> str:

@@ -26,7 +26,9 @@ def _looks_astray(slot: Slot, now: float) -> bool:
     owner = slot.owner
     if owner is None:
         return slot.rest is CLEANING and now - slot.since > _LONGEST_CLEANING
-    return owner.alive and not _is_held(slot) and not is_at_work(owner)
+    if not owner.alive or _is_held(slot):
+        return False
+    return slot.holder is not None or owner.taken is not slot or not is_at_work(owner)
 
 
 def _is_held(slot: Slot) -> bool:

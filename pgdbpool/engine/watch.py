@@ -20,6 +20,7 @@ __all__ = ["Watch"]
 log = logging.getLogger("pgdbpool.watch")
 
 TICK = 0.2  # how late a deadline may be noticed
+_STALL = 1.0  # seconds by which a tick is late when the process itself stood still
 _CALM = 1.0  # between two looks when nothing is borrowed
 _SILENT = f"the server was silent for {PATIENCE:g} s"
 
@@ -36,12 +37,16 @@ class Watch:
         self._grow = grow
         self.monitors: list[Monitor] = []
         self._buried: deque[Session] = deque()
+        self._due = float("inf")
         self.ended = False  # set by the thread that closed the pool, when nothing is cut any more
         self.worker = Worker("pgdbpool-watch", self._tick)
 
     def _tick(self) -> float:
         """One look at everything; returns the seconds until the next."""
         now = monotonic()
+        stalled, self._due = now > self._due + _STALL, now + TICK
+        if stalled:  # this process stood still: the answers may be here, and nobody had a chance to read them
+            return TICK
         self.let_go()
         guests = list(self._guests)
         busy = bool(guests)
@@ -57,7 +62,9 @@ class Watch:
                 stock.group.discard(slot)
             if stock.group.wants(stock.shelf):
                 self._grow(stock.shelf)
-        return TICK if busy else _CALM
+        pause = TICK if busy else _CALM
+        self._due = now + pause
+        return pause
 
     def _probes(self, monitor: Monitor, now: float) -> bool:
         """Cut everything at a server that let three probes pass; true while a probe is unanswered."""
@@ -110,6 +117,7 @@ class Watch:
 
     def after_fork_in_child(self) -> None:
         self._buried.clear()
+        self._due = float("inf")
         self.ended = False
         self.worker.after_fork()
 

@@ -18,19 +18,26 @@ class Waiter:
     slot can never be handed to a ghost.
     """
 
-    __slots__ = ("_wake", "error", "owner", "since", "slot")
+    __slots__ = ("_wake", "error", "over", "owner", "since", "slot")
 
     def __init__(self) -> None:
         self._wake = threading.Lock()
         self._wake.acquire()
-        self.begin(None, 0.0)
+        self.over = True
 
-    def begin(self, owner: Any, since: float) -> None:
-        """A new wait. A thread waits for one thing at a time, so it needs but one waiter for all its waits."""
+    def begin(self, owner: Any, since: float) -> bool:
+        """A new wait. A thread waits for one thing at a time, so it needs but one waiter for all its waits.
+
+        False if the last wait was never ``over``: it may still be in the line.
+        """
+        if not self.over:
+            return False
+        self.over = False
         self.owner = owner
         self.since = since
         self.slot: Slot | None = None
         self.error: BaseException | None = None
+        return True
 
     def wait(self, timeout: float) -> bool:
         """Block for at most ``timeout`` seconds; true when settled."""

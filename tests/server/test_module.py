@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg2.errors
@@ -117,7 +118,10 @@ def test_init_again(server: Server) -> None:
         began = time.monotonic()
         new = pgdbpool.init(server.config({"application_name": "pgdbpool:new"}))
         assert time.monotonic() - began < 1
-        assert pgdbpool.query("SHOW application_name").scalar() == "pgdbpool:new"
+        shown = lambda: pgdbpool.query("SHOW application_name").scalar()  # noqa: E731
+        with ThreadPoolExecutor(1) as other:
+            assert other.submit(shown).result() == "pgdbpool:new"
+        assert shown() == "pgdbpool:web"  # in its transaction this thread stays with the old one
         assert eventually(lambda: old.stats()["closed"])
         db.query(f"INSERT INTO {TABLE} (id) VALUES (2)")
     assert rows_of(server, TABLE) == [1, 2]

@@ -13,7 +13,6 @@ from pgdbpool.engine.guard import Grip
 from pgdbpool.engine.loans import Loan, Loans
 from pgdbpool.engine.owners import Owner, describe, is_at_work, place_of_caller, present_owner, where_now
 from pgdbpool.errors import PoolError
-from pgdbpool.waiting import Shelf, Slot
 from tests.servers import eventually
 
 T = TypeVar("T")
@@ -196,10 +195,18 @@ class Raw:
     """What getconn lends."""
 
 
-def loan(raw: Raw, key: Any = None, owner: Owner | None = None) -> Loan:
-    slot = Slot(Shelf("server", 1, 0), raw, bool, 0.0, 1.0)
-    slot.turn, slot.owner = 3, owner or present_owner()
-    return Loan(raw, key, "desk", slot, slot.owner)
+class Held:
+    """What answers for a loan."""
+
+    def __init__(self) -> None:
+        self.held = True
+
+    def lasts(self) -> bool:
+        return self.held
+
+
+def loan(raw: Raw, key: Any = None) -> Loan:
+    return Loan(raw, key, Held())
 
 
 @pytest.mark.contract("2.call.getconn.1")
@@ -208,7 +215,8 @@ def test_a_loan_is_found_by_its_key_until_it_ends() -> None:
     loans, raw = Loans(), Raw()
     mine = loan(raw, "key")
     loans.enter(mine)
-    assert (loans.of_key("key"), loans.of_key("other"), loans.of_key(None), mine.turn) == (mine, None, None, 3)
+    assert (loans.of_key("key"), loans.of_key("other"), loans.of_key(None)) == (mine, None, None)
+    assert loans.enter(loan(Raw(), "key")) is mine
     assert loans.leave(raw, "key") is mine
     assert (loans.of_key("key"), loans.leave(raw, "key")) == (None, None)
 
@@ -236,13 +244,8 @@ def test_no_loan_ends_by_a_wrong_key_or_connection() -> None:
 @pytest.mark.contract("4.protected.2")
 def test_a_key_leads_to_no_connection_that_was_taken_back() -> None:
     """What was taken from the thread that borrowed it, or is about to be, is nobody's by its old key."""
-    loans, owner = Loans(), Owner()
-    mine = loan(Raw(), "key", owner)
+    loans, mine = Loans(), loan(Raw(), "key")
     loans.enter(mine)
     assert loans.of_key("key") is mine
-    owner.alive = False
-    assert loans.of_key("key") is None
-    owner.alive, mine.slot.turn = True, 4
-    assert loans.of_key("key") is None
-    mine.slot.turn, mine.slot.owner = 3, Owner()
+    mine.hold.held = False
     assert loans.of_key("key") is None
