@@ -93,7 +93,7 @@ class GroupOptions:
     query_timeout (default: the endpoint's): limit of an answer; 0: none
     max_idle: a connection beyond `min_connections` that is idle for longer is closed; 0: never
     max_lifetime: an older connection is replaced when it is free; 0: never
-    validate: SQL ping at checkout: after `ping_after`, each time, or not at all (the socket is asked in any case)
+    validate: SQL ping at checkout: after `ping_after`, each time, or not at all (then the socket is not asked either)
     ping_after: `validate: auto` pings a connection that was idle for longer; 0: each time
     reset: clean a connection given back: where its statements may have left something, each time, or not at all
     max_lag: a standby further behind serves no reads; None: no limit
