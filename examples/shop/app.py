@@ -71,7 +71,9 @@ def _answered(environ: dict[str, Any]) -> Page:
     except pgdbpool.NoRow:
         return _not_found()
     except pgdbpool.InDoubt:
-        return _unavailable("The database went away while it confirmed. Please look whether it was done before sending again.")
+        return _unavailable(
+            "The database went away while it confirmed. Please look whether it was done before sending again."
+        )
     except (pgdbpool.PoolTimeout, pgdbpool.TooManyRequests):
         return _unavailable("Every connection to the database is busy. Please try again in a moment.")
     except pgdbpool.PoolError:  # DBOfflineError and its kin
