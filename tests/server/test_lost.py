@@ -31,8 +31,8 @@ def it_runs_again(module_server: Server) -> Iterator[None]:
 
 @pytest.fixture
 def pool(module_server: Server, make_pool: Callable[..., Any]) -> Any:
-    """Eight connections to a server that may be restarted."""
-    pool = make_pool(module_server.config({"connection_count": 8, "timeout": 4}))
+    """Eight connections to a server that may be restarted; who waits outlasts its absence and the way back."""
+    pool = make_pool(module_server.config({"connection_count": 8, "timeout": 6}))
     warm(pool, 8)
     return pool
 
