@@ -64,9 +64,7 @@ class Block:
             if error is None:
                 self._finish(lease)
             else:
-                with suppress(
-                    psycopg2.Error
-                ):  # the error on its way is the news; a lost connection is found at release
+                with suppress(psycopg2.Error):  # the error on its way is the news; a loss is found at release
                     dialogue.undo_to(self._savepoint) if self._savepoint else dialogue.end(commit=False)
 
     def _finish(self, lease: Lease) -> None:

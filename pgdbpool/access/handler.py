@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from typing import Any
 
 import psycopg2
@@ -55,8 +55,7 @@ class Handler(Lease):
             else:
                 self._finish()
         finally:
-            with suppress(PoolError) if error is not None else nullcontext():
-                self._give_back()
+            self._leave(error)
 
     def _finish(self) -> None:
         """The clean end. A stream that was broken off ends with its block, as it would by ``close()``."""
@@ -110,5 +109,4 @@ class Transaction:
         finally:
             if self._own is not None:
                 self._own._owner.transactions.pop(self._desk, None)
-                with suppress(PoolError) if error is not None else nullcontext():
-                    self._own._give_back()
+                self._own._leave(error)

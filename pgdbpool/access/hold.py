@@ -30,7 +30,6 @@ class Hold:
         self._owner = present_owner()
         slot = self._desk.group.checkout(self._owner, self._timeout)
         self.turn = slot.turn
-        slot.grip = type(slot.grip)()  # a new one: an exception may have struck while the last one was closed
         self._slot = slot
         slot.place = place_of_caller()
         slot.holder = weakref.ref(self)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from itertools import islice
 from typing import Any
 
@@ -18,18 +18,20 @@ from pgdbpool.access.results import Result, answer
 from pgdbpool.access.statements import limit_of, milliseconds, prepared, rejected
 from pgdbpool.access.streams import Stream
 from pgdbpool.driver.guarded import lend, take_back
+from pgdbpool.engine.guard import Grip
 from pgdbpool.errors import DBQueryError, PoolError
 from pgdbpool.text import Verdict
 
 __all__ = ["Lease"]
 
+_BLOCK = "the block commits when it ends, and rolls back on an exception"
 _PAGE = 100  # rows of executemany in one message
 
 
 class Lease(Hold):
     """What a ``Handler`` and a ``transaction()`` give to their block. Not for two threads at once."""
 
-    __slots__ = ("_autocommit", "_own_stream", "_query_timeout", "_streams", "blocks", "dialogue")
+    __slots__ = ("_autocommit", "_grip", "_own_stream", "_query_timeout", "_streams", "blocks", "dialogue")
 
     def __init__(
         self, desk: Desk, autocommit: bool, read_only: bool, timeout: float | None, query_timeout: int | None
@@ -40,15 +42,21 @@ class Lease(Hold):
 
     def _take(self) -> None:
         slot = self._check_out()
+        self._grip = Grip(self._desk.group.make_lock())
         self.blocks = self._streams = 0
         self._own_stream: weakref.ref[Stream] | None = None
         self.dialogue = Dialogue(self._desk, slot.resource, self._query_timeout, self._read_only)
+
+    def _leave(self, error: BaseException | None) -> None:
+        """The end of the block; an error on its way is not hidden by one about the connection."""
+        with nullcontext() if error is None else suppress(PoolError):
+            self._give_back()
 
     def _give_back(self) -> None:
         slot = self._held()
         session = slot.resource
         try:
-            with slot.grip:  # whoever comes to use it from now on finds that it has ended
+            with self._grip:  # whoever comes to use it from now on finds that it has ended
                 self._slot = None
         except PoolError:
             self._slot = None
@@ -59,10 +67,10 @@ class Lease(Hold):
     @contextmanager
     def at_work(self, turn: int | None = None) -> Iterator[Dialogue]:
         """Internal: around every use; raises for a second thread, after release, and for what is left of an old turn."""
-        slot = self._held()
+        self._held()
         if turn is not None and turn != self.turn:
             raise PoolError("this belongs to an earlier use of its handler, which has ended")
-        with slot.grip:
+        with self._grip:
             self._held()  # it may have ended between the two looks
             yield self.dialogue
 
@@ -73,8 +81,9 @@ class Lease(Hold):
 
         Raises ``DBQueryError`` for what the server rejects, ``InDoubt`` or ``DBConnectionError`` for a lost connection.
         """
-        with self._held().grip:
-            self._held()
+        self._held()
+        with self._grip:
+            self._held()  # as at_work, without its cost
             text, verdict = self._admit(sql)
             return answer(self.dialogue.say(text, verdict, params, query_timeout, self._transactional))
 
@@ -207,6 +216,3 @@ class Lease(Hold):
 
 def _page(rows: Iterator[Any]) -> list[Any]:
     return list(islice(rows, _PAGE))
-
-
-_BLOCK = "the block commits when it ends, and rolls back on an exception"

@@ -64,9 +64,8 @@ class PooledConnection(extensions.connection):
         return self._tenancy is not None
 
     def __repr__(self) -> str:
-        return (
-            f"<PooledConnection of backend {self.info.backend_pid}, closed: {self.closed}>"  # psycopg2's shows the DSN
-        )
+        # psycopg2's own shows the DSN
+        return f"<PooledConnection of backend {self.info.backend_pid}, closed: {self.closed}>"
 
     def cancel(self) -> None:
         """As psycopg2's, from any thread while borrowed. It holds the GIL until the postmaster answers."""

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from time import monotonic
-from typing import Any
 
 from pgdbpool.config import GroupOptions, PoolOptions
 from pgdbpool.driver.cleaning import clean
@@ -21,7 +20,6 @@ from pgdbpool.driver.session import Session
 from pgdbpool.engine import forking
 from pgdbpool.engine.endpoint import Endpoint
 from pgdbpool.engine.group import Group, Hooks
-from pgdbpool.engine.guard import Grip
 from pgdbpool.engine.keeper import Stock
 from pgdbpool.engine.loans import Loans
 from pgdbpool.engine.sentences import explained, holders
@@ -42,7 +40,6 @@ class Engine:
     """Everything below the public names. ``Single`` does all at once; ``Threaded`` leaves what may take long to threads."""
 
     group_class: Callable[..., Group] = Group
-    make_grip: Callable[[], Any] = Grip
 
     def __init__(self, options: PoolOptions) -> None:
         self.options = options
@@ -63,8 +60,7 @@ class Engine:
 
     def _group(self, options: GroupOptions) -> Group:
         shelves = [Shelf(endpoint, options.connection_count, options.min_connections) for endpoint in self.endpoints]
-        hooks = Hooks(grow=self.grow, prove=self.prove, clean=self.clean, close=self.close_slot, explain=explained)
-        hooks.condemned = self.condemned
+        hooks = Hooks(self.grow, self.prove, self.clean, self.close_slot, explained, self.condemned)
         ping_after = {"always": -1.0, "never": _FOREVER, "auto": options.ping_after}[options.validate]
         group = self.group_class(options.name, shelves, hooks, ping_after=ping_after, max_waiting=options.max_waiting)
         self.stocks += [Stock(group, shelf, options) for shelf in shelves]
@@ -143,7 +139,7 @@ class Engine:
         now, shelf, limit = monotonic(), stock.shelf, stock.options.max_lifetime
         expires_at = now + lifetime(limit, shelf.source.connects, shelf.capacity) if limit else _FOREVER
         poll = session.poll if stock.options.validate != "never" else bool  # bool(0) is false: never looked at
-        return Slot(shelf, session, poll, now, expires_at, grip=self.make_grip())
+        return Slot(shelf, session, poll, now, expires_at)
 
     def bury(self, session: Session) -> None:
         """Close it, wherever it was."""

@@ -23,8 +23,8 @@ class Forkable(Protocol):
 class _Gate:
     """Lets connects pass, except while a fork is under way.
 
-    A socket that psycopg2 is just connecting has no name yet, so
-    the child could not find it to put /dev/null over it. A fork waits for connects under way, but not for ever.
+    A socket that psycopg2 is just connecting has no name yet, so the child could not find it to put /dev/null over it. A
+    fork waits for connects under way, but not for ever.
     """
 
     def __init__(self) -> None:

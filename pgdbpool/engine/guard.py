@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+from typing import Any
 
 from pgdbpool.errors import PoolError
 
@@ -18,8 +18,8 @@ class Grip:
 
     __slots__ = ("_lock",)
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
+    def __init__(self, lock: Any) -> None:
+        self._lock = lock
 
     def __enter__(self) -> None:
         if not self._lock.acquire(blocking=False):

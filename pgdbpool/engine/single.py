@@ -17,7 +17,7 @@ __all__ = ["Single"]
 class NoLock(nullcontext[None]):
     """Where there is one thread, nobody needs to be kept out."""
 
-    def acquire(self) -> bool:
+    def acquire(self, blocking: bool = True) -> bool:
         return True
 
     def release(self) -> None:
@@ -56,7 +56,6 @@ class Single(Engine):
     """``type: non-threaded``. TCP's own limits are the only ones on a silent server: see ``explain()``."""
 
     group_class = SingleGroup
-    make_grip = NoLock
 
     def __init__(self, options: PoolOptions) -> None:
         super().__init__(options)

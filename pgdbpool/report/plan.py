@@ -73,8 +73,6 @@ def _never(options: PoolOptions, group: GroupOptions) -> Iterator[str]:
         yield f"max_idle {group.max_idle:g} s never fires: max_lifetime {group.max_lifetime:g} s comes first"
     if group.validate == "auto" and group.max_idle and group.ping_after >= group.max_idle and not group.min_connections:
         yield f"ping_after {group.ping_after:g} s never fires: max_idle {group.max_idle:g} s closes the connection before"
-    if 0 < group.timeout <= group.hold_warning == 0:
-        yield "hold_warning 0: a connection that is held for ever is not reported"
     for endpoint in options.endpoints:
         limit = statement_limit(endpoint, group)
         if not limit:

@@ -25,7 +25,7 @@ class Slot:
     ``turn`` counts the checkouts, so that a stale reference can be told from the present one, and ``held`` adds up
     their seconds. ``holder()`` is what answers for a longer use (None once that is dropped), ``place`` the code that took
     it, as (code object, instruction), or None; ``warned`` is the turn that a long hold was last reported for, ``astray``
-    the one in which the Watch saw nobody hold it; ``grip`` guards it against two threads while borrowed.
+    the one in which the Watch saw nobody hold it.
     """
 
     shelf: Shelf
@@ -41,7 +41,6 @@ class Slot:
     held: float = 0.0
     warned: int = -1
     astray: int = -1
-    grip: Any = None
     generation: int = field(init=False)
 
     def __post_init__(self) -> None:

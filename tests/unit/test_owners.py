@@ -166,7 +166,7 @@ def test_who_is_at_work(module: str, answer: bool) -> None:
 @pytest.mark.contract("4.protected.1", "4.protected.2")
 def test_two_threads_on_one_connection() -> None:
     """A second thread is refused at once while the first is inside, and let in afterwards."""
-    grip = Grip()
+    grip = Grip(threading.Lock())
 
     def enter() -> str:
         try:
@@ -184,7 +184,7 @@ def test_two_threads_on_one_connection() -> None:
 @pytest.mark.contract("4.protected.1")
 def test_an_exception_lets_go_of_the_connection() -> None:
     """A use that raises is over."""
-    grip = Grip()
+    grip = Grip(threading.Lock())
     with pytest.raises(ValueError, match="of the statement"), grip:
         raise ValueError("of the statement")
     with grip:
