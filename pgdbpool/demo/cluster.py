@@ -17,6 +17,7 @@ from typing import IO, Any, Literal
 
 import psycopg2
 from psycopg2 import sql as compose
+from psycopg2.extensions import make_dsn
 
 from pgdbpool.demo import processes
 from pgdbpool.demo.account import folder_for, unprivileged
@@ -102,7 +103,7 @@ class Cluster:
     @property
     def conninfo(self) -> str:
         """How libpq reaches it by the socket, as the superuser: for the server's own programs and for standbys."""
-        return f"host={_quoted(str(self.socket_dir))} port={self.port} user={self.superuser}"
+        return str(make_dsn(host=str(self.socket_dir), port=self.port, user=self.superuser))
 
     def start(self) -> Cluster:
         """Start the server (the first time: make it) and return when it accepts connections.
