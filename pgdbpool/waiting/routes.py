@@ -73,9 +73,9 @@ class Route:
             under_way += len(lane.members) - len(lane.idle)
         due = None
         for lane in lanes:
-            if len(lane.members) - len(lane.idle) < under_way * lane.share:
-                if due is None or lane.next_turn < due.next_turn:
-                    due = lane
+            has_its_share = len(lane.members) - len(lane.idle) >= under_way * lane.share
+            if not has_its_share and (due is None or lane.next_turn < due.next_turn):
+                due = lane
         if due is None:  # there are no lanes
             return None
         if not due.idle:
