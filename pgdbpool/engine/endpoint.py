@@ -163,9 +163,10 @@ class Endpoint:
         self._note(drained=True)
 
     def resume(self) -> None:
-        """Back to work, and dialled at once."""
+        """Back to work: dialled at once, and eased in."""
         with self._lock:
             self._backoff.succeeded()
+            self._back_at = monotonic()
         self._note(drained=False)
 
     # -- what is known of it ------------------------------------------------------------------------------------------

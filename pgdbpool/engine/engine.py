@@ -224,14 +224,14 @@ class Engine:
             session.shut_down(CLOSED)
 
     def after_fork_in_child(self) -> None:
+        for endpoint in self.endpoints:
+            endpoint.after_fork_in_child()
         theirs = {session for group in self.groups.values() for session in group.after_fork_in_child()} | self.guests
         self._inherited |= theirs  # kept: no destructor may run on them
         self.guests.clear()
         for session in theirs:
             take_back(session.raw)
             session.abandon()
-        for endpoint in self.endpoints:
-            endpoint.after_fork_in_child()
         self._start_anew()
 
     # -- changes ------------------------------------------------------------------------------------------------------

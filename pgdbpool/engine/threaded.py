@@ -37,9 +37,9 @@ class Threaded(Engine):
         return Keeper(endpoint, self.stocks_at(endpoint), self.open, super().clean, self.bury)
 
     def _monitor(self, endpoint: Endpoint) -> Monitor:
-        stocks = self.stocks_at(endpoint)
-        is_wanted = lambda: any(stock.group.wants(stock.shelf) for stock in stocks)  # noqa: E731
-        return Monitor(endpoint, self.probing_options(), is_wanted, self.bury)
+        stocks, alone = self.stocks_at(endpoint), len(self.endpoints) == 1
+        left_to_groups = lambda: alone or any(stock.group.wants(stock.shelf) for stock in stocks)  # noqa: E731
+        return Monitor(endpoint, self.probing_options(), left_to_groups, self.bury)
 
     # -- what the groups ask for ------------------------------------------------------------------------------------
 

@@ -69,7 +69,7 @@ def aim(need: Need, views: Sequence[View]) -> Aim:
 
 
 def _rank(need: Need, view: View) -> int | None:
-    """0 is best; None: this server must not serve it. An unknown role may be the right one."""
+    """0 is best; None: this server must not serve it. An unknown role may be the right one; weights are for reads."""
     if need == "any" or view.role == "unknown":
         fits = 0
     elif need == "prefer-standby":
@@ -78,7 +78,7 @@ def _rank(need: Need, view: View) -> int | None:
         fits = 0
     else:
         return None
-    return 2 * fits + (view.weight == 0)
+    return fits + 2 * (view.weight == 0 and need not in _WRITING)
 
 
 def _fits(need: Need, view: View) -> bool:
