@@ -13,8 +13,6 @@ from pgdbpool.driver.failures import ConnectFailure
 from pgdbpool.driver.place import listens
 from pgdbpool.waiting import Backoff, Role, View
 
-__all__ = ["Endpoint", "Health"]
-
 log = logging.getLogger("pgdbpool.endpoint")
 
 # full: takes no further session; silent: a probe is overdue; down: cannot be reached; failed: and only a change over

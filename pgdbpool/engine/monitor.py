@@ -13,8 +13,6 @@ from pgdbpool.engine import forking
 from pgdbpool.engine.endpoint import Endpoint
 from pgdbpool.engine.worker import Worker
 
-__all__ = ["PATIENCE", "Monitor"]
-
 PERIOD = 1.0
 PATIENCE = 3.0  # seconds without an answer, three probes' time, after which a server counts as silent
 _RECENT = 0.4  # seconds

@@ -16,8 +16,6 @@ from pgdbpool.engine.names import Names
 from pgdbpool.engine.watch import Watch
 from pgdbpool.waiting import Shelf, Slot
 
-__all__ = ["Threaded"]
-
 _LINGER = 0.5  # seconds in which a thread that had found the pool before comes to use it
 _MOMENT = 0.1  # seconds that closing waits for a thread to end
 

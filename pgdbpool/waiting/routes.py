@@ -10,8 +10,6 @@ from pgdbpool.waiting.line import Waiter
 from pgdbpool.waiting.routing import Need, View, aim
 from pgdbpool.waiting.slots import Shelf, Slot
 
-__all__ = ["Route"]
-
 
 @dataclass(slots=True, eq=False)
 class Lane:

@@ -6,8 +6,6 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-__all__ = ["Aim", "Need", "Role", "View", "aim", "needs"]
-
 Role = Literal["unknown", "primary", "standby"]
 Need = Literal["any", "primary", "read-write", "standby", "read-only", "prefer-standby"]
 
