@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from pgdbpool.config.problems import Place, Refused
-from pgdbpool.config.readonly import ReadOnly
+from pgdbpool.config.problems import Place, shown
 
 __all__ = [
     "DSN", "KEYWORD_VALUE", "MILLISECONDS", "NAMES", "PASSWORD", "PATH", "SETTING_VALUE", "SWITCH",
@@ -44,12 +42,12 @@ class Kind:
     none: bool = False
 
     def read(self, value: object, at: Place) -> Any:
-        """What is kept of the value; Refused, and a problem reported, where it is not allowed."""
-        if value is None and self.none:
-            return None
-        if not self.good(value):
-            at.refuse(value, self.allowed, secret=self.secret)
-        return self.keep(value, at)
+        """What is kept of the value; None, and a problem reported, where it is not allowed."""
+        if self.good(value):
+            return self.keep(value, at)
+        if value is not None or not self.none:
+            at.report(f"found {shown(value, secret=self.secret)}; allowed: {self.allowed}")
+        return None
 
     def __or__(self, none: None) -> Kind:
         """``kind | None``: None too, for 'not said'."""
@@ -120,15 +118,14 @@ SETTING_VALUE = Kind("a str, int, float or bool", lambda value: _is_text(value) 
 def mapping(names: str, item: Kind, wrong: Callable[[Any], str | None], least: int = 0) -> Kind:
     """A dict of ``item`` by name; ``wrong`` says what is wrong with a name."""
 
-    def keep(value: Mapping[Any, Any], at: Place) -> ReadOnly:
+    def keep(value: Mapping[Any, Any], at: Place) -> dict[str, Any]:
         kept = {}
         for name, each in value.items():
             if problem := wrong(name):
                 at.under(name).report(problem)
-                continue
-            with suppress(Refused):
-                kept[_plain(name, at)] = item.read(each, at.under(name))
-        return ReadOnly(kept)
+            elif (good := item.read(each, at.under(name))) is not None:
+                kept[_plain(name, at)] = good
+        return kept
 
     allowed = f"a dict of {names} names, each with {item.allowed}" + (f", at least {least}" if least else "")
     return Kind(allowed, lambda value: isinstance(value, Mapping) and len(value) >= least, keep, secret=True)
@@ -145,11 +142,8 @@ def one_or_more(item: Kind) -> Kind:
 
 
 def _each(item: Kind, values: Iterable[Any], at: Place) -> tuple[Any, ...]:
-    kept = []
-    for index, value in enumerate(values):
-        with suppress(Refused):
-            kept.append(item.read(value, at.item(index)))
-    return tuple(kept)
+    kept = [item.read(value, at.item(index)) for index, value in enumerate(values)]
+    return tuple(each for each in kept if each is not None)
 
 
 _FUNCTION = Kind("a function's name, such as 'age' or 'app.age'", is_name)

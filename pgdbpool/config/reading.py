@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 from pgdbpool.config import rules
-from pgdbpool.config.options import CONFIGURATION, EndpointOptions, GroupOptions, PoolOptions
-from pgdbpool.config.problems import Place, Refused
+from pgdbpool.config.options import CONFIGURATION, PoolOptions
+from pgdbpool.config.problems import Place
 from pgdbpool.config.readonly import ReadOnly
 from pgdbpool.errors import ConfigError
 
@@ -19,14 +17,12 @@ def parse(config: object) -> PoolOptions:
     Raises ConfigError with every problem.
     """
     problems: list[str] = []
-    with suppress(Refused):
-        root = CONFIGURATION.read(config, Place(problems))
-        endpoints, groups = root.get("db") or (), root.get("groups") or {}
-        rules.check(endpoints, list(groups.values()))
+    root = CONFIGURATION.read(config, Place(problems))
+    endpoints, groups = (root.get("db") or (), root.get("groups") or {}) if root else ((), {})
+    rules.check(endpoints, list(groups.values()))
     if problems:
         raise ConfigError(*problems)
-    parts = {
-        "endpoints": tuple(EndpointOptions(**each.fields()) for each in endpoints),
-        "groups": ReadOnly({name: GroupOptions(name=name, **each.fields()) for name, each in groups.items()}),
-    }
-    return PoolOptions(**root.fields() | parts)
+    return root.made(  # type: ignore[no-any-return]
+        endpoints=tuple(each.made() for each in endpoints),
+        groups=ReadOnly({name: each.made(name=name) for name, each in groups.items()}),
+    )

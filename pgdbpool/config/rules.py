@@ -94,7 +94,7 @@ def _labels(endpoints: Iterable[Section]) -> None:
     for endpoint in endpoints:
         if endpoint.broken & {"label", "host", "port", "dsn", "libpq"}:
             continue
-        earlier = first.setdefault(EndpointOptions(**endpoint.fields()).label, endpoint.at)
+        earlier = first.setdefault(endpoint.made().label, endpoint.at)
         if earlier is not endpoint.at:
             endpoint.report(f"found the label of {earlier.path}; allowed: a label of its own", "label")
 
