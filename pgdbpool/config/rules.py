@@ -105,9 +105,8 @@ def _labels(endpoints: Iterable[Section]) -> None:
 def _minimum(group: Section) -> None:
     count, minimum = group.get("connection_count"), group.get("min_connections")
     if count and minimum and minimum > count:
-        group.report(
-            f"found {shown(minimum)}; allowed: at most `connection_count`, which is {count}", "min_connections"
-        )
+        allowed = f"at most `connection_count`, which is {count}"
+        group.report(f"found {shown(minimum)}; allowed: {allowed}", "min_connections")
 
 
 def _date_style(group: Section) -> None:
@@ -137,12 +136,9 @@ _NOT_BEHIND_POOLER = (
 
 def _behind_pooler(endpoints: Sequence[Section], groups: Sequence[Section]) -> None:
     pooled = [each for each in endpoints if each.get("pooler")]
-    for endpoint in pooled:
-        if endpoint.get("session_tmp_buffer"):
-            endpoint.report(_NOT_BEHIND_POOLER, "session_tmp_buffer")
-        if "options" in (endpoint.get("libpq") or ()):
-            endpoint.report(_NOT_BEHIND_POOLER, "libpq", "options")
-    for group in groups if pooled else ():
-        for key in ("settings", "sqlprepare"):
-            if group.get(key):
-                group.report(_NOT_BEHIND_POOLER, key)
+    for section in (*pooled, *(groups if pooled else ())):
+        for key in ("session_tmp_buffer", "settings", "sqlprepare"):
+            if section.values.get(key):
+                section.report(_NOT_BEHIND_POOLER, key)
+        if "options" in (section.values.get("libpq") or ()):
+            section.report(_NOT_BEHIND_POOLER, "libpq", "options")

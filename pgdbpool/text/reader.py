@@ -41,8 +41,7 @@ class Statement:
         self.keyword = ""
         self.functions: set[str] = set()
         self.head: list[str] = []  # what tells the form of what is no query, and of SELECT INTO
-        self._last = self._second = ""  # the last token, and the one in front of it
-        self._before = ""  # the token in front of the last name
+        self._last = self._before = ""  # the last token, and the one in front of the last name
         self._name: list[str] = []  # the parts of the name that the last token ended
         self._open = [("", ")")]  # of each open parenthesis, the outermost first: its clause, and the token of its end
         self._atomic = 0  # open BEGIN ATOMIC and CASE in a function's body, where a semicolon ends nothing
@@ -56,14 +55,7 @@ class Statement:
         return self.query and not self.leaves and not self.functions
 
     def take(self, token: str, name: str) -> None:
-        if name:
-            token = self._named(token, name)
-        elif token == ".":
-            self.begun = True
-            self._note(token)
-        else:
-            token = self._other(token)
-        self._second, self._last = self._last, token
+        self._last = self._named(token, name) if name else self._unnamed(token)
 
     def _named(self, token: str, name: str) -> str:
         """A word or a quoted name; what follows a point is a name in any case."""
@@ -98,16 +90,19 @@ class Statement:
         if opens_clause(word, self._last, clause):
             self._open[-1] = word, end
 
-    def _other(self, token: str) -> str:
+    def _unnamed(self, token: str) -> str:
         if token == "(":
             self._opened()
-        elif token != ")":
+        elif token == ")":
+            token = self._open.pop()[1] if len(self._open) > 1 else token
+        else:
             # A string on the next line goes on in the mode of the one before.
             self.broken |= token == "broken" or (token in _STRINGS and self._last in _ESCAPED)
             self.begun = True
-        elif len(self._open) > 1:
-            token = self._open.pop()[1]
-        self._name = []
+        if token == ".":
+            self._note(token)
+        else:
+            self._name = []
         return token
 
     def _opened(self) -> None:
@@ -115,7 +110,7 @@ class Statement:
             self.leaves = True
         elif self.query and self._name and called(self._last, self._before, self._open[-1][0]):
             self._call()
-        self._open.append(("", END_OF_PREFIX if (self._second, self._last) in _PREFIXES else ")"))
+        self._open.append(("", END_OF_PREFIX if (self._before, self._last) in _PREFIXES else ")"))
 
     def _call(self) -> None:
         *schema, name = self._name
