@@ -11,13 +11,8 @@ from typing import Any
 
 from pgdbpool.config.problems import Place, shown
 
-__all__ = [
-    "DSN", "KEYWORD_VALUE", "MILLISECONDS", "NAMES", "PASSWORD", "PATH", "SETTING_VALUE", "SWITCH",
-    "Kind", "is_name", "mapping", "number", "one_or_more", "seconds", "text", "whole", "word",
-]  # fmt: skip
-
-INT32_MAX = 2**31 - 1  # PostgreSQL's integer settings
-LONGEST_WAIT = INT32_MAX // 1000  # seconds: what PostgreSQL and poll() can count in milliseconds
+_INT32_MAX = 2**31 - 1  # PostgreSQL's integer settings
+_LONGEST_WAIT = _INT32_MAX // 1000  # seconds: what PostgreSQL and poll() can count in milliseconds
 
 _NAME = re.compile(r"[A-Za-z_][\w$]*(\.[A-Za-z_][\w$]*)*\Z", re.ASCII)  # valid_custom_variable_name, guc.c
 _TEXT = re.compile(r"[^\0\ud800-\udfff]*\Z")  # C ends at a NUL, and UTF-8 cannot express a surrogate
@@ -61,7 +56,7 @@ def word(*allowed: str) -> Kind:
     return Kind(", ".join(allowed), lambda value: isinstance(value, str) and value in allowed)
 
 
-def whole(low: int, high: int = INT32_MAX, of: str = "") -> Kind:
+def whole(low: int, high: int = _INT32_MAX, of: str = "") -> Kind:
     return Kind(f"a whole number{of}, {low} to {high}", lambda value: _is_number(value, int) and low <= value <= high)
 
 
@@ -70,11 +65,11 @@ def number(low: float, high: float, of: str = "") -> Kind:
     return Kind(f"a number{of}, {low} to {high}", lambda value: _is_number(value, int, float) and low <= value <= high)
 
 
-def seconds(low: float = 0, high: int = LONGEST_WAIT) -> Kind:
+def seconds(low: float = 0, high: int = _LONGEST_WAIT) -> Kind:
     return number(low, high, " of seconds")
 
 
-def text(most: int = INT32_MAX, of: str = "") -> Kind:
+def text(most: int = _INT32_MAX, of: str = "") -> Kind:
     """Printable text of at most ``most`` bytes."""
     return Kind(
         f"a non-empty str{of}",

@@ -6,8 +6,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["SOUNDS_SECRET", "Place", "shown"]
-
 _PLAIN_NAME = re.compile(r"[\w-]{1,60}\Z")
 
 # A text that may be a DSN or hold one's password; a name as libpq's password, passfile, sslpassword, scram_client_key,

@@ -8,8 +8,6 @@ from pgdbpool.config.problems import Place
 from pgdbpool.config.readonly import ReadOnly
 from pgdbpool.errors import ConfigError
 
-__all__ = ["parse"]
-
 
 def parse(config: object) -> PoolOptions:
     """Read the configuration; neither it nor anything mutable in it is kept or changed.

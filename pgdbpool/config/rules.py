@@ -15,8 +15,6 @@ from pgdbpool.config.options import EndpointOptions
 from pgdbpool.config.problems import Place, shown
 from pgdbpool.config.sections import Section, keys_of
 
-__all__ = ["check"]
-
 
 def check(endpoints: Sequence[Section], groups: Sequence[Section]) -> None:
     """Report every breach; a DSN's ``connect_timeout`` and ``sslmode`` become those of its endpoint."""

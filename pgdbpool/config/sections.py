@@ -11,8 +11,6 @@ from typing import Any
 from pgdbpool.config.kinds import Kind
 from pgdbpool.config.problems import Place
 
-__all__ = ["REQUIRED", "Section", "did_you_mean", "has_own_key", "key", "keys_of", "section"]
-
 REQUIRED = MISSING
 
 _RETIRED = frozenset(["connection_retry_sleep"])  # pgdbpool 1.0's, without effect: the pool paces its attempts itself

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["END_OF_PREFIX", "SYNTAX", "called", "opens_clause"]
-
 END_OF_PREFIX = ")+"
 
 SYNTAX = frozenset(

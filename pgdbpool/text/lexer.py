@@ -10,8 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-__all__ = ["tokens"]
-
 _START = r"A-Za-z_\x80-\U0010ffff"  # not \w: a no-break space is a letter to the server
 _REST = _START + "0-9$"
 

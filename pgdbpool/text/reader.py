@@ -8,8 +8,6 @@ from .calls import END_OF_PREFIX, called, opens_clause
 from .functions import LEAVES_NOTHING, READING
 from .lexer import tokens
 
-__all__ = ["Statement", "read"]
-
 _WRITES = frozenset(["INSERT", "UPDATE", "DELETE", "MERGE"])
 _QUERIES = _WRITES | {"SELECT", "VALUES", "TABLE", "WITH", "SHOW"}
 _LOCKS = frozenset(["UPDATE", "SHARE", "NO", "KEY"])

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-__all__ = ["CONTROL", "form_of", "instead"]
-
 _FORMS_BY_USE = {
     "pgdbpool.transaction()": "BEGIN, START, COMMIT, END, ROLLBACK, ABORT, LOCK",
     "pgdbpool.transaction() inside another one, which is a savepoint": "SAVEPOINT, RELEASE, ROLLBACK TO",

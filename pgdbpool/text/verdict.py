@@ -8,8 +8,6 @@ from functools import lru_cache
 from .reader import read
 from .session import CONTROL, form_of, instead
 
-__all__ = ["Verdict", "look"]
-
 _CACHED_CHARACTERS = 8_192
 _READ_CHARACTERS = 16_384
 
