@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from pgdbpool.config.address import read_dsn
 from pgdbpool.config.problems import Place, shown
 
 _INT32_MAX = 2**31 - 1  # PostgreSQL's integer settings
@@ -94,6 +95,12 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str) and _TEXT.match(value) is not None
 
 
+def _readable(dsn: str, at: Place) -> Any:
+    if problem := read_dsn(dsn)[1]:
+        at.report(problem)
+    return _plain(dsn, at)
+
+
 SWITCH = Kind("True or False", lambda value: isinstance(value, bool))
 MILLISECONDS = whole(0, of=" of milliseconds")
 PATH = Kind(
@@ -101,7 +108,7 @@ PATH = Kind(
     lambda value: isinstance(value, (str, os.PathLike)) and os.fspath(value) and _is_text(os.fspath(value)),
     lambda value, at: _plain(os.fspath(value), at),
 )
-DSN = Kind("a libpq URI or keyword string", lambda value: value and _is_text(value), secret=True)
+DSN = Kind("a libpq URI or keyword string", lambda value: value and _is_text(value), _readable, secret=True)
 PASSWORD = Kind("a str, or a callable that returns one", lambda value: callable(value) or _is_text(value), secret=True)
 KEYWORD_VALUE = Kind("a str or an int", lambda value: _is_text(value) or _is_number(value, int), secret=True)
 SETTING_VALUE = Kind("a str, int, float or bool", lambda value: _is_text(value) or _is_finite(value))

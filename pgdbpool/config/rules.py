@@ -19,7 +19,7 @@ from pgdbpool.config.sections import Section, keys_of
 def check(endpoints: Sequence[Section], groups: Sequence[Section]) -> None:
     """Report every breach; a DSN's ``connect_timeout`` and ``sslmode`` become those of its endpoint."""
     for endpoint in endpoints:
-        parts = _parts(endpoint)
+        parts, _ = read_dsn(endpoint.get("dsn"))
         _said_once(endpoint, parts)
         _values_in_dsn(endpoint, parts)
         _one_server(endpoint, parts)
@@ -37,15 +37,6 @@ def check(endpoints: Sequence[Section], groups: Sequence[Section]) -> None:
 _SEVERAL = re.compile(r",|://|.@")  # a leading @: an abstract Unix socket
 _NUMBER = re.compile(r"[0-9]{1,9}\Z")
 _INSTEAD_OF_DSN = ("host", "port", "name", "user", "ssl", "sslrootcert", "sslcert", "sslkey")
-
-
-def _parts(endpoint: Section) -> dict[str, Any]:
-    """What the DSN says, if there is one; taking it apart is the first rule."""
-    parts, problem = read_dsn(endpoint.get("dsn"))
-    if problem:
-        endpoint.report(problem, "dsn")
-        endpoint.broken.add("dsn")
-    return parts
 
 
 def _said_once(endpoint: Section, parts: dict[str, Any]) -> None:
