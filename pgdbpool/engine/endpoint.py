@@ -148,7 +148,7 @@ class Endpoint:
 
     def overdue(self) -> None:
         """A probe is not answered."""
-        if self.health == "up" and self._note(health="silent"):
+        if self.health in _THERE and self._note(health="silent"):
             log.warning("%s: does not answer", self.label)
 
     def answered(self) -> None:
