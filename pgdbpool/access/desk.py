@@ -38,12 +38,12 @@ class Desk:
     def give_back(self, slot: Slot, owner: Owner, soiled: bool) -> None:
         """Release, or report as broken: whichever the connection's own state demands."""
         session = slot.resource
-        if self._looks_at_roles and session.changed_role():
-            slot.shelf.source.learn(session.in_recovery, session.refuses_writes)
         if session.raw.closed or session.cut:
             self.group.broken(slot, owner, condemn=not session.closed_by_user)
-        else:
-            self.group.release(slot, owner, soiled or self.always_reset)
+            return
+        if self._looks_at_roles and session.changed_role():
+            slot.shelf.source.learn(session.in_recovery, session.read_only)
+        self.group.release(slot, owner, soiled or self.always_reset)
 
     def query(
         self,

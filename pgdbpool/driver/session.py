@@ -49,6 +49,7 @@ class Session:
         self.pooled_by = pooled_by
         self.backend_pid = raw.info.backend_pid
         self.in_recovery = False  # as far as the server has reported
+        self.read_only = False  # whether its transactions are so unless they say otherwise; before on_connect
         self.client_side: dict[str, Any] = {}
         self.restore: str | None = ""
 
@@ -107,6 +108,7 @@ class Session:
             self.ask_role(_MOMENT)
         else:
             self.in_recovery = reported == "on"
+        self.read_only = self.raw.get_parameter_status("default_transaction_read_only") == "on"
 
     def changed_role(self) -> bool:
         """Whether the last answer brought the news of a promotion, which ``in_recovery`` then tells."""
@@ -115,11 +117,6 @@ class Session:
             return False
         self.in_recovery = not self.in_recovery
         return True
-
-    @property
-    def refuses_writes(self) -> bool:
-        """Whether its transactions are READ ONLY unless they say otherwise."""
-        return bool(self.raw.get_parameter_status("default_transaction_read_only") == "on")
 
     def identity(self, limit: float) -> Any:
         """Equal for two addresses of one server: a cluster's standbys share its identifier, but not the start; or None."""
@@ -147,7 +144,7 @@ class Session:
     def answers(self, limit: float) -> bool:
         """Ask the server for a sign of life, for at most ``limit`` seconds."""
         try:
-            self.execute("SELECT 1", None, limit)
+            self.ask_role(limit)
         except psycopg2.Error:
             return False
         return True
