@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from pgdbpool.engine.group import Group
     from pgdbpool.engine.owners import Owner
 
-__all__ = ["NOT_BORROWED", "Books", "Hooks", "Tally"]
-
 NOT_BORROWED = "this connection is not borrowed: it was given back, or taken back from a thread that ended"
 
 
@@ -212,8 +210,8 @@ class Books:
             return False
         if now < slot.expires_at:
             return True
-        shelf.short = True
-        return len(shelf.members) + shelf.opening < shelf.capacity
+        shelf.short |= not shelf.opening
+        return bool(shelf.opening) or len(shelf.members) < shelf.capacity
 
     def _set_free(self, slot: Slot) -> None:
         """Under the lock: to whoever waited longest, or on its shelf."""
@@ -310,9 +308,9 @@ class Books:
         """
         with self._lock:
             leaving = self._withdraw(*superfluous(shelf, now, max_idle))
-            if old := outdated(shelf, now):
+            if (old := outdated(shelf, now)) and not shelf.opening:
                 shelf.short = True
-                if len(shelf.members) + shelf.opening >= shelf.capacity:
+                if len(shelf.members) >= shelf.capacity:
                     leaving += self._withdraw(old[0])
             return leaving
 
@@ -366,6 +364,6 @@ class Books:
 
 def _is_hopeless(shelf: Shelf) -> bool:
     """Under the lock: nothing will come of this server, and nothing of it is open."""
-    if shelf.capacity == 0:
+    if shelf.view().drained:
         return True
     return not shelf.members and shelf.hopeless is not None and monotonic() < shelf.hopeless_until

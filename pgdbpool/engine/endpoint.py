@@ -13,8 +13,6 @@ from pgdbpool.driver.failures import ConnectFailure
 from pgdbpool.driver.place import listens
 from pgdbpool.waiting import Backoff, Role, View
 
-__all__ = ["Endpoint", "Health"]
-
 log = logging.getLogger("pgdbpool.endpoint")
 
 # full: takes no further session; silent: a probe is overdue; down: cannot be reached; failed: and only a change over
@@ -150,7 +148,7 @@ class Endpoint:
 
     def overdue(self) -> None:
         """A probe is not answered."""
-        if self.health == "up" and self._note(health="silent"):
+        if self.health in _THERE and self._note(health="silent"):
             log.warning("%s: does not answer", self.label)
 
     def answered(self) -> None:
@@ -163,9 +161,10 @@ class Endpoint:
         self._note(drained=True)
 
     def resume(self) -> None:
-        """Back to work, and dialled at once."""
+        """Back to work: dialled at once, and eased in."""
         with self._lock:
             self._backoff.succeeded()
+            self._back_at = monotonic()
         self._note(drained=False)
 
     # -- what is known of it ------------------------------------------------------------------------------------------
