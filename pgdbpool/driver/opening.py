@@ -95,7 +95,7 @@ def open_session(
     raw = _connected(endpoint, group, quirks)
     extensions.connection.autocommit.__set__(raw, True)  # type: ignore[attr-defined]
     limit = statement_limit(endpoint, group)
-    session = Session(raw, endpoint.pooler)
+    session = Session(raw, endpoint.pooler, limit)
     born(session)
     try:
         session.note_role()

@@ -16,12 +16,22 @@ from psycopg2 import extensions
 
 from pgdbpool.driver.place import peer
 
-__all__ = ["TCP_USER_TIMEOUT", "Session", "abandon_nameless"]
+__all__ = ["TCP_USER_TIMEOUT", "Session", "abandon_nameless", "limit_of"]
 
 TCP_USER_TIMEOUT = 15_000  # milliseconds
 _MOMENT = 3.0  # seconds for a question of the pool's own
 
 IN_TRANSACTION = (extensions.TRANSACTION_STATUS_INTRANS, extensions.TRANSACTION_STATUS_INERROR)
+
+
+# The server's statement_timeout goes first; the pool's own limit is for a server that does not answer at all. Together
+# with the Watch's tick it stays below the one second that is promised on top of query_timeout.
+_GRACE = 0.6
+
+
+def limit_of(query_timeout: int) -> float:
+    """Seconds that a whole answer may take, for a ``query_timeout`` in milliseconds; 0 for no limit."""
+    return query_timeout / 1000 + _GRACE if query_timeout else 0.0
 
 
 class Session:
@@ -37,8 +47,10 @@ class Session:
     server, and None where no statement can.
     """
 
-    def __init__(self, raw: Any, pooled_by: str | None) -> None:
+    def __init__(self, raw: Any, pooled_by: str | None, query_timeout: int) -> None:
         self.raw = raw
+        self.query_timeout = query_timeout
+        self.limit = limit_of(query_timeout)
         self._duplicate = socket.socket(fileno=os.dup(raw.fileno()))
         self.peer = peer(self._duplicate)
         poller = select.poll()
