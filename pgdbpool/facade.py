@@ -34,7 +34,7 @@ class Pool:
         self._desks: dict[str | None, Desk] = {
             name: Desk(self, self._engine.groups[name], each) for name, each in groups.items()
         }
-        self._desks[None] = self._desks.get("default") or next(iter(self._desks.values()))
+        self._desks[None] = self._desks[self._options.default_group]
         self._engine.start()
         if wait is not None:
             self._wait(wait)

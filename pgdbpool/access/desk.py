@@ -29,7 +29,7 @@ class Desk:
         self.options = options
         self._looks_at_roles = len(group.shelves) > 1 and options.target != "any"
         self.timeout = options.timeout
-        self.autocommit = options.autocommit is not False
+        self.autocommit = options.effective_autocommit
         self.always_reset = options.reset == "always"
 
     def give_back(self, slot: Slot, owner: Owner, soiled: bool) -> None:
