@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -93,7 +93,7 @@ class Books:
 
     def _aim(self) -> None:
         """Under the lock."""
-        views = [shelf.view() for shelf in self.shelves]
+        views = [_seen_from(shelf) for shelf in self.shelves]
         for route in self.routes:
             route.aim(self.shelves, views)
         if self.size is not None:
@@ -251,6 +251,8 @@ class Books:
             grow = self._wants(slot.shelf)
         if news:
             self.hooks.condemned(slot.shelf)
+        if not slot.shelf.members and len(self.shelves) > 1:
+            self.reroute()  # a server that takes no more sessions is of no use without any
         self.hooks.close(slot)
         if grow:
             self.hooks.grow(slot.shelf)
@@ -360,6 +362,12 @@ class Books:
             shelf.members, shelf.idle, shelf.opening, shelf.hopeless, shelf.short = [], [], 0, None, False
         self._restart()
         return theirs
+
+
+def _seen_from(shelf: Shelf) -> View:
+    """What is known of the server, as it matters to this group."""
+    view = shelf.view()
+    return replace(view, there=False) if view.full and not shelf.members else view
 
 
 def _is_hopeless(shelf: Shelf) -> bool:

@@ -17,7 +17,7 @@ class View:
     """What routing knows of one server.
 
     ``read_only``: its sessions refuse writes by default. ``there``: it was reached, and nothing speaks against it since;
-    ``away``: something does.
+    ``away``: something does; ``full``: it takes no further session.
     ``identity``: equal for two addresses of one server. ``fixed``: the role is configured, no promotion changes it.
     """
 
@@ -25,6 +25,7 @@ class View:
     read_only: bool = False
     there: bool = False
     away: bool = False
+    full: bool = False
     drained: bool = False
     weight: float = 1.0
     identity: Hashable = None
