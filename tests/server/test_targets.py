@@ -168,7 +168,7 @@ def test_a_query_joins_the_transaction_that_is_open(replicas: Replicas, make_poo
 
 @pytest.mark.contract("3.endpoint.role.1", "3.group.target.1")
 def test_a_configured_role_is_believed(three_servers: Several, make_pool: Callable[..., Any]) -> None:
-    """``role`` takes the place of what the server tells: a logical replica takes writes by itself and may serve as a standby."""
+    """``role`` takes the place of what the server tells: a logical replica may serve as a standby."""
     each = {"one": {"role": "standby"}, "two": {"role": "primary"}, "three": {"role": "standby"}}
     expected = {
         "auto": ({"two"}, {"one", "three"}),
