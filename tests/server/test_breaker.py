@@ -122,9 +122,7 @@ def ill(how: str) -> Iterator[dict[str, Any]]:
 
 @pytest.mark.contract("4.waiting.1", "4.lost.1", "2.call.stats.1")
 @pytest.mark.parametrize("how", list(ILL))
-def test_one_of_three_was_never_there(
-    three_servers: Several, make_pool: Callable[..., Any], how: str
-) -> None:
+def test_one_of_three_was_never_there(three_servers: Several, make_pool: Callable[..., Any], how: str) -> None:
     """Requests of a new pool are served by the others at once, none is slow or fails, and ``stats()`` says what is wrong."""
     with ill(how) as endpoint:
         pool = make_pool(three_servers.config({"target": "any"}, each={"two": {"ssl": "disable", **endpoint}}))
@@ -372,7 +370,9 @@ def test_one_server_under_two_addresses(replicas: Replicas, make_pool: Callable[
     groups = {"web": {"connection_count": 2}, "all": {"connection_count": 2, "target": "any"}}
     pool = make_pool({"db": twice, "groups": groups})
     assert eventually(lambda: is_known(pool))
-    assert eventually(lambda: reached(pool, group="all") == {(host, each.port) for host in HOSTS for each in pair.values()})
+    assert eventually(
+        lambda: reached(pool, group="all") == {(host, each.port) for host in HOSTS for each in pair.values()}
+    )
 
     def is_one() -> bool:
         return len(reached(pool)) == len(reached(pool, read_only=True)) == 1

@@ -157,9 +157,7 @@ def test_max_waiting_counts_the_whole_group(three_servers: Several, make_pool: C
 
 @pytest.mark.contract("5.balance.1", "3.endpoint.weight.1")
 @pytest.mark.parametrize("threads", [1, 6])
-def test_shares_follow_the_weights(
-    three_servers: Several, make_pool: Callable[..., Any], threads: int
-) -> None:
+def test_shares_follow_the_weights(three_servers: Several, make_pool: Callable[..., Any], threads: int) -> None:
     """Reads of 5 ms are shared 3 : 2 : 1 with one at a time as with several; with equal weights, evenly."""
     for weights in ((3, 2, 1), (1, 1, 1)):
         each = {label: {"weight": weight} for label, weight in zip(three_servers.by_label, weights, strict=True)}
@@ -211,9 +209,7 @@ def test_weights_are_for_reads(replicas: Replicas, make_pool: Callable[..., Any]
 
 
 @pytest.mark.contract("4.waiting.1", "5.balance.1")
-def test_nobody_is_slow_because_one_server_is_frozen(
-    three_servers: Several, make_pool: Callable[..., Any]
-) -> None:
+def test_nobody_is_slow_because_one_server_is_frozen(three_servers: Several, make_pool: Callable[..., Any]) -> None:
     """One of three stands still: only the requests on it then are slow; from a second on none is, and none goes there."""
     config = three_servers.config({"target": "any", "connection_count": 4, "query_timeout": 20000})
     pool = make_pool(config)

@@ -191,7 +191,9 @@ def test_reads_without_a_standby(own_replicas: Replicas, make_pool: Callable[...
     assert eventually(lambda: all(_answers(pool, "primary", call) for call in calls), 1.5)
     assert [answering(pool, **call) for call in calls] == [{"primary"}, {"primary"}]
     since = time.monotonic()
-    with pytest.raises(DBOfflineError, match=r"as standby.*primary up \(primary\).*standby1 down for .*\(standby\):.*refused"):
+    with pytest.raises(
+        DBOfflineError, match=r"as standby.*primary up \(primary\).*standby1 down for .*\(standby\):.*refused"
+    ):
         pool.query("SELECT 1", group="strict")
     assert 0.5 <= time.monotonic() - since < 1.0
     waiting = thread_of(lambda: who(pool, group="strict", timeout=20))

@@ -106,7 +106,9 @@ def test_who_answers(replicas: Replicas, make_pool: Callable[..., Any], target: 
 
 @pytest.mark.contract("5.p1.1", "3.group.target.1")
 @TARGETS
-def test_the_first_answer_of_a_new_pool_is_right(replicas: Replicas, make_pool: Callable[..., Any], target: str) -> None:
+def test_the_first_answer_of_a_new_pool_is_right(
+    replicas: Replicas, make_pool: Callable[..., Any], target: str
+) -> None:
     """A pool that knows nothing yet asks no server that the target excludes; reads may go to the primary meanwhile."""
     writing, reading = SERVED[target]
     if target in ("auto", "prefer-standby"):
@@ -208,9 +210,7 @@ def read_only_by_default(server: Server, how: str) -> Iterator[None]:
 
 @pytest.mark.contract("3.group.target.1")
 @pytest.mark.parametrize("how", ["the server", "the role"])
-def test_a_server_that_is_read_only_by_default(
-    three_servers: Several, make_pool: Callable[..., Any], how: str
-) -> None:
+def test_a_server_that_is_read_only_by_default(three_servers: Several, make_pool: Callable[..., Any], how: str) -> None:
     """As for libpq: it is ``read-only`` and not ``read-write``, but still a ``primary``."""
     with read_only_by_default(three_servers.by_label["one"], how):
         expected = {"read-only": {"one"}, "read-write": {"two"}, "primary": {"one"}, "any": {"one", "two", "three"}}
@@ -224,9 +224,7 @@ def test_a_server_that_is_read_only_by_default(
 
 
 @pytest.mark.contract("3.group.target.1")
-def test_a_server_becomes_read_only_while_it_is_used(
-    three_servers: Several, make_pool: Callable[..., Any]
-) -> None:
+def test_a_server_becomes_read_only_while_it_is_used(three_servers: Several, make_pool: Callable[..., Any]) -> None:
     """Within about a second ``read-write`` leaves a server whose default has changed, and comes back to it afterwards."""
     pool = make_pool(three_servers.config({"target": "read-write"}))
     assert eventually(lambda: is_known(pool))
