@@ -306,3 +306,17 @@ def test_each_endpoint_has_its_own_limit(replicas: Replicas, make_pool: Callable
         assert db.query("SHOW statement_timeout").scalar() == "20s"
     with pool.connection(read_only=True) as raw:
         assert _fetched(raw, "SELECT pg_sleep(1.8)::text") == ""
+
+
+@pytest.mark.contract("5.target-auto.3")
+def test_serializable_reads_go_to_the_primary(replicas: Replicas, make_pool: Callable[..., Any]) -> None:
+    """A standby refuses SERIALIZABLE for being one (0A000), so under ``auto`` such a transaction is the primary's."""
+    pool = make_pool(replicas.config())
+    assert eventually(lambda: is_known(pool))
+    for _ in range(4):
+        with pool.transaction(read_only=True, isolation="serializable") as db:
+            assert db.query(WHO).scalar() == "primary"
+        run = pool.run(lambda db: db.query(WHO).scalar(), read_only=True, isolation="serializable")
+        assert run == "primary"
+    with pool.transaction(read_only=True, isolation="repeatable read") as db:
+        assert db.query(WHO).scalar() in STANDBYS
