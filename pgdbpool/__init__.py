@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pgdbpool.access.handler import Handler
 from pgdbpool.access.results import Result
 from pgdbpool.access.rows import Row
-from pgdbpool.engine.current import default_pool, exchange
+from pgdbpool.engine.current import default_pool, make_default
 from pgdbpool.errors import (
     ConfigError,
     DBConnectionError,
@@ -56,11 +56,14 @@ __all__ = [
     "close",
     "closeall",
     "connection",
+    "drain",
     "explain",
     "getconn",
     "init",
     "putconn",
     "query",
+    "resize",
+    "resume",
     "run",
     "stats",
     "transaction",
@@ -80,9 +83,7 @@ def init(config: Any, *, wait: float | None = None) -> Pool:
     every problem of the dict; the pool that was there then stays.
     """
     pool = Pool(config, wait=wait)
-    before = exchange(pool)
-    if before is not None:
-        before.close_in_background()
+    make_default(pool)
     return pool
 
 
@@ -167,6 +168,21 @@ def explain(workers: int | None = None) -> str:
 def check() -> dict[str, dict[str, Any]]:
     """``Pool.check`` of the default pool."""
     return _pool().check()
+
+
+def resize(group: str, connection_count: int) -> None:
+    """``Pool.resize`` of the default pool."""
+    _pool().resize(group, connection_count)
+
+
+def drain(label: str) -> None:
+    """``Pool.drain`` of the default pool."""
+    _pool().drain(label)
+
+
+def resume(label: str) -> None:
+    """``Pool.resume`` of the default pool."""
+    _pool().resume(label)
 
 
 def close(timeout: float = 5) -> None:

@@ -15,7 +15,7 @@ from pgdbpool.engine.engine import Engine
 from pgdbpool.engine.owners import open_transaction, present_owner
 from pgdbpool.engine.single import Single
 from pgdbpool.engine.threaded import Threaded
-from pgdbpool.errors import ConfigError, PoolError, PoolTimeout, UnconfiguredGroupError
+from pgdbpool.errors import PoolError, PoolTimeout, UnconfiguredGroupError
 from pgdbpool.report import figures, plan, probing
 
 __all__ = ["Pool"]
@@ -28,11 +28,9 @@ class Pool:
     connection, or raises ``PoolTimeout``. Raises ``ConfigError`` with every problem of the dict.
     """
 
-    def __init__(self, config: Any, *, wait: float | None = None) -> None:
+    def __init__(self, config: Any, *, wait: float | None = None, _dealt: bool = False) -> None:
         self.was_default = False
-        self._options = parse(config)
-        if len(self._options.endpoints) > 1:
-            raise ConfigError(f"db: found {len(self._options.endpoints)} endpoints; this version serves one")
+        self._options = parse(config, dealt=_dealt)
         self._engine: Engine = (Single if self._options.type == "non-threaded" else Threaded)(self._options)
         endpoint = self._options.endpoints[0]
         groups = self._options.groups
@@ -48,7 +46,7 @@ class Pool:
         deadline = monotonic() + patience
         owner = present_owner()
         try:
-            for desk in self._desks.values():  # a group without a minimum opens one when it is asked
+            for desk in {*self._desks.values()}:  # a group without a minimum opens one when it is asked
                 desk.group.release(desk.group.checkout(owner, deadline - monotonic()), owner)
             while not self._engine.ready():
                 if monotonic() >= deadline:
@@ -175,6 +173,28 @@ class Pool:
     def check(self) -> dict[str, dict[str, Any]]:
         """Probe every endpoint now: per label ``ok``, ``role``, ``server_version``, ``round_trip`` (s), ``error``."""
         return probing.check(self._engine)
+
+    # -- changing it ------------------------------------------------------------------------------------------------
+
+    def resize(self, group: str, connection_count: int) -> None:
+        """Let the group hold so many connections to each endpoint from now on.
+
+        What is beyond that goes: idle connections at once, borrowed ones when they come back. ``min_connections`` stays,
+        but for what the new number does not allow. Raises ``ConfigError`` for what would be no valid ``connection_count``.
+        """
+        self._engine.resize(self.desk(group).group, connection_count)
+
+    def drain(self, label: str) -> None:
+        """Take an endpoint out: nothing is sent there any more, nobody dials it, and each connection closes when it is free.
+
+        Returns at once; ``stats()`` tells how many connections are left. When every endpoint that a group may use is
+        drained, its requests fail at once by ``DBOfflineError``. Raises ``ConfigError`` for an unknown label.
+        """
+        self._engine.drain(label)
+
+    def resume(self, label: str) -> None:
+        """Put a drained endpoint back to work; it is dialled at once, and eased in. Raises ``ConfigError`` as ``drain``."""
+        self._engine.resume(label)
 
     # -- the end ----------------------------------------------------------------------------------------------------
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import pgdbpool
 from pgdbpool.access.handler import Handler
+from pgdbpool.engine.current import make_default
 from pgdbpool.errors import DBConnectionError, DBOfflineError, DBQueryError, PoolTimeout, UnconfiguredGroupError
+from pgdbpool.facade import Pool
 
 __all__ = [
     "Connection",
@@ -31,11 +32,17 @@ class Connection:
         """Make the default pool with 1.0's defaults, and connect at once; ``DBConnectionError`` where that fails.
 
         The defaults: ``autocommit`` False, ``ssl`` ``disable``, ``session_tmp_buffer`` 128, ``target`` ``any``.
+        ``connection_count`` is the group's total, spread over the endpoints; all of them are opened.
         """
         try:
-            pgdbpool.init(_with_defaults(config), wait=_PATIENCE)
+            pool = Pool(_with_defaults(config), wait=_PATIENCE, _dealt=True)
         except PoolTimeout as error:
             raise DBConnectionError(str(error)) from error.__cause__
+        for label, endpoint in pool.stats()["endpoints"].items():
+            if endpoint["state"] in ("down", "failed"):
+                pool.close(0)
+                raise DBConnectionError(f"{label} {endpoint['state']}: {endpoint['last_error']}")
+        make_default(pool)
 
 
 def _with_defaults(config: Any) -> Any:
@@ -48,7 +55,12 @@ def _with_defaults(config: Any) -> Any:
     elif isinstance(db, (list, tuple)):
         whole["db"] = [{**_ENDPOINT, **each} if isinstance(each, Mapping) else each for each in db]
     if isinstance(groups, Mapping):
-        whole["groups"] = {
-            name: {**_GROUP, **each} if isinstance(each, Mapping) else each for name, each in groups.items()
-        }
+        whole["groups"] = {name: _group(each) if isinstance(each, Mapping) else each for name, each in groups.items()}
     return whole
+
+
+def _group(said: Mapping[Any, Any]) -> dict[Any, Any]:
+    """All of a group's connections are opened at once, unless ``min_connections`` says otherwise."""
+    count = said.get("connection_count")
+    every = {"min_connections": count} if type(count) is int and count > 0 else {}  # else that is the problem to tell
+    return {**_GROUP, **every, **said}

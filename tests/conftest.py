@@ -14,7 +14,8 @@ import psutil
 import psycopg2
 import pytest
 
-from tests.servers import Fleet, Server, Session, at_hand, chosen, described, eventually
+from tests.servers import Fleet, Server, Session, at_hand, chosen, described, eventually, single
+from tests.several import Replicas, Several, independent, replicas
 from tests.usage import TABLE, Wire, fresh_table, wire_to
 
 
@@ -67,23 +68,49 @@ def server_key(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="session")
 def server(fleet: Fleet, server_key: str) -> Server:
     """The server that all tests share: no test restarts, freezes or kills it."""
-    return fleet.shared(server_key)
+    return fleet.shared(single, server_key)
 
 
 @pytest.fixture
 def own_server(fleet: Fleet, server_key: str) -> Iterator[Server]:
     """A server for one test, which may do to it what it likes."""
-    server = fleet.own(server_key)
-    yield server
-    fleet.give_back(server)
+    with fleet.own(single, server_key) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
 def module_server(fleet: Fleet, server_key: str) -> Iterator[Server]:
     """A server for the tests of one module, which may restart and freeze it, and leave it running."""
-    server = fleet.own(server_key)
-    yield server
-    fleet.give_back(server)
+    with fleet.own(single, server_key) as server:
+        yield server
+
+
+@pytest.fixture(name="replicas", scope="session")
+def shared_replicas(fleet: Fleet, server_key: str) -> Replicas:
+    """A primary and two standbys that all tests share: no test restarts, freezes, kills or promotes one."""
+    return fleet.shared(replicas, server_key)
+
+
+@pytest.fixture
+def own_replicas(fleet: Fleet, server_key: str) -> Iterator[Replicas]:
+    """A primary and two standbys for one test, which may do to them what it likes."""
+    with fleet.own(replicas, server_key) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def module_replicas(fleet: Fleet, server_key: str) -> Iterator[Replicas]:
+    """A primary and two standbys for the tests of one module, which promote none and leave all of them running."""
+    with fleet.own(replicas, server_key) as made:
+        yield made
+
+
+@pytest.fixture
+def three_servers(fleet: Fleet, server_key: str) -> Iterator[Several]:
+    """Three servers independent of each other, which a test may stop, kill and freeze: the next finds them running."""
+    made = fleet.shared(independent, server_key)
+    yield made
+    made.repair()
 
 
 @pytest.fixture

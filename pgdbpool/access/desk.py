@@ -26,8 +26,9 @@ class Desk:
     def __init__(self, pool: Any, group: Group, options: GroupOptions, endpoint: EndpointOptions) -> None:
         self.pool = pool
         self.group = group
+        self.reading = group.reading
         self.options = options
-        self.name = options.name
+        self._looks_at_roles = len(group.shelves) > 1 and options.target != "any"
         self.timeout = options.timeout
         self.query_timeout = statement_limit(endpoint, options)
         self.limit = limit_of(self.query_timeout)
@@ -37,6 +38,8 @@ class Desk:
     def give_back(self, slot: Slot, owner: Owner, soiled: bool) -> None:
         """Release, or report as broken: whichever the connection's own state demands."""
         session = slot.resource
+        if self._looks_at_roles and session.changed_role():
+            slot.shelf.source.learn(session.in_recovery, session.refuses_writes)
         if session.raw.closed or session.cut:
             self.group.broken(slot, owner, condemn=not session.closed_by_user)
         else:
@@ -63,7 +66,7 @@ class Desk:
         answer_in = milliseconds(query_timeout, self.query_timeout)
         again = bool(read_only)
         while True:
-            slot = self.group.checkout(owner, patience)
+            slot = self.group.checkout(owner, patience, self.reading if read_only else None)
             session = slot.resource
             soiled, sent, prefix, limit = True, False, "", self.limit
             try:

@@ -28,7 +28,8 @@ class Hold:
         if self._slot is not None:
             raise PoolError("this connection is in use already: its block was entered twice")
         self._owner = present_owner()
-        slot = self._desk.group.checkout(self._owner, self._timeout)
+        desk = self._desk
+        slot = desk.group.checkout(self._owner, self._timeout, desk.reading if self._read_only else None)
         self.turn = slot.turn
         self._slot = slot
         slot.place = place_of_caller()

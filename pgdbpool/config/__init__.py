@@ -1,6 +1,6 @@
 """The user's dict, read once into frozen dataclasses."""
 
 from pgdbpool.config.options import EndpointOptions, GroupOptions, PoolOptions
-from pgdbpool.config.reading import parse
+from pgdbpool.config.reading import checked, parse
 
-__all__ = ["EndpointOptions", "GroupOptions", "PoolOptions", "parse"]
+__all__ = ["EndpointOptions", "GroupOptions", "PoolOptions", "checked", "parse"]

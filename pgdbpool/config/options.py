@@ -160,6 +160,7 @@ class PoolOptions:
     endpoints: tuple[EndpointOptions, ...] = key(REQUIRED, kinds.one_or_more(_ENDPOINT), name="db")
     groups: Mapping[str, GroupOptions] = key(REQUIRED, kinds.mapping("group", _GROUP, wrong_group, least=1))
     stats_dir: str | None = key("", kinds.PATH | None)
+    dealt: bool = False  # pgdbpool 1.0's meaning of connection_count: the group's total, dealt to the servers in turn
 
     @property
     def default_group(self) -> str:

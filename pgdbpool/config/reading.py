@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Any
 
 from pgdbpool.config import rules
 from pgdbpool.config.options import CONFIGURATION, EndpointOptions, GroupOptions, PoolOptions
 from pgdbpool.config.problems import Place, Refused
 from pgdbpool.config.readonly import ReadOnly
+from pgdbpool.config.sections import keys_of
 from pgdbpool.errors import ConfigError
 
-__all__ = ["parse"]
+__all__ = ["checked", "parse"]
 
 
-def parse(config: object) -> PoolOptions:
+def parse(config: object, *, dealt: bool = False) -> PoolOptions:
     """Read the configuration; neither it nor anything mutable in it is kept or changed.
 
-    Raises ConfigError with every problem.
+    ``dealt``: ``connection_count`` is meant as by pgdbpool 1.0. Raises ConfigError with every problem.
     """
     problems: list[str] = []
     with suppress(Refused):
@@ -29,4 +31,12 @@ def parse(config: object) -> PoolOptions:
         "endpoints": tuple(EndpointOptions(**each.fields()) for each in endpoints),
         "groups": ReadOnly({name: GroupOptions(name=name, **each.fields()) for name, each in groups.items()}),
     }
-    return PoolOptions(**root.fields() | parts)
+    return PoolOptions(**root.fields() | parts, dealt=dealt)
+
+
+def checked(key: str, value: object) -> Any:
+    """The value of one key of a group, given outside of a configuration. Raises ConfigError."""
+    problems: list[str] = []
+    with suppress(Refused):
+        return keys_of(GroupOptions)[key].metadata["kind"].read(value, Place(problems, key))
+    raise ConfigError(*problems)

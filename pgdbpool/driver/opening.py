@@ -101,6 +101,7 @@ def open_session(
         if group.on_connect is not None or group.sqlprepare:
             _furnish(session, group, limit / 1000 + 1 if limit else 0)
         session.note_client_side()
+        session.note_role()
     except BaseException:
         died(session)
         raise

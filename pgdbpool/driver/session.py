@@ -14,9 +14,12 @@ from typing import Any
 import psycopg2
 from psycopg2 import extensions
 
+from pgdbpool.driver.place import peer
+
 __all__ = ["TCP_USER_TIMEOUT", "Session", "abandon_nameless"]
 
 TCP_USER_TIMEOUT = 15_000  # milliseconds
+_MOMENT = 3.0  # seconds for a question of the pool's own
 
 IN_TRANSACTION = (extensions.TRANSACTION_STATUS_INTRANS, extensions.TRANSACTION_STATUS_INERROR)
 
@@ -37,6 +40,7 @@ class Session:
     def __init__(self, raw: Any, pooled_by: str | None) -> None:
         self.raw = raw
         self._duplicate = socket.socket(fileno=os.dup(raw.fileno()))
+        self.peer = peer(self._duplicate)
         poller = select.poll()
         poller.register(self._duplicate.fileno(), select.POLLIN)
         self.poll: Callable[[int], Any] = poller.poll
@@ -44,6 +48,7 @@ class Session:
         self.cut = ""
         self.pooled_by = pooled_by
         self.backend_pid = raw.info.backend_pid
+        self.in_recovery = False  # as far as the server has reported
         self.client_side: dict[str, Any] = {}
         self.restore: str | None = ""
 
@@ -91,6 +96,37 @@ class Session:
         names = ("encoding", "cursor_factory", "isolation_level", "readonly", "deferrable")
         self.client_side = {name: getattr(self.raw, name) for name in names}
         self.client_side |= {name: dict(getattr(self.raw, name)) for name in ("string_types", "binary_types")}
+
+    def ask_role(self, limit: float) -> None:
+        (self.in_recovery,) = self.execute("SELECT pg_catalog.pg_is_in_recovery()", None, limit).fetchone()
+
+    def note_role(self) -> None:
+        """Whether its server is a standby, as it reports of itself (since PostgreSQL 14); a pooler may keep that to itself."""
+        reported = self.raw.get_parameter_status("in_hot_standby")
+        if reported is None:
+            self.ask_role(_MOMENT)
+        else:
+            self.in_recovery = reported == "on"
+
+    def changed_role(self) -> bool:
+        """Whether the last answer brought the news of a promotion, which ``in_recovery`` then tells."""
+        reported = self.raw.get_parameter_status("in_hot_standby")
+        if reported is None or (reported == "on") is self.in_recovery:
+            return False
+        self.in_recovery = not self.in_recovery
+        return True
+
+    @property
+    def refuses_writes(self) -> bool:
+        """Whether its transactions are READ ONLY unless they say otherwise."""
+        return bool(self.raw.get_parameter_status("default_transaction_read_only") == "on")
+
+    def identity(self, limit: float) -> Any:
+        """Equal for two addresses of one server: a cluster's standbys share its identifier, but not the start; or None."""
+        text = "SELECT system_identifier, pg_catalog.pg_postmaster_start_time() FROM pg_catalog.pg_control_system()"
+        with suppress(psycopg2.Error):
+            return self.execute(text, None, limit).fetchone()
+        return None
 
     def hung_up(self) -> bool:
         """Whether the server has hung up, asked when the socket is readable: a NOTIFY is no hang-up.

@@ -8,7 +8,7 @@ from typing import Any
 from pgdbpool.engine.owners import present_owner
 from pgdbpool.errors import PoolClosed
 
-__all__ = ["default_pool", "exchange"]
+__all__ = ["default_pool", "make_default"]
 
 # Guards _pool while it is exchanged, so that of two `init` at once each closes the one that it replaced. Forbidden under
 # it: making or closing a pool.
@@ -29,10 +29,11 @@ def default_pool() -> Any:
     return _pool
 
 
-def exchange(pool: Any) -> Any:
-    """Make it the default; returns the one before."""
+def make_default(pool: Any) -> None:
+    """The one before closes, beside the requests, when those that have it are done."""
     global _pool
     pool.was_default = True
     with _lock:
         before, _pool = _pool, pool
-    return before
+    if before is not None:
+        before.close_in_background()

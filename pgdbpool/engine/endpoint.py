@@ -1,79 +1,208 @@
-"""What the pool knows of one server: whether it can be reached, since when not, and why not."""
+"""What the pool knows of one server: whether it can be reached, since when not, why not, and what it is."""
 
 from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable, Hashable
 from time import monotonic
-from typing import Literal
+from typing import Any, Literal
 
 from pgdbpool.config import EndpointOptions
 from pgdbpool.driver.failures import ConnectFailure
-from pgdbpool.waiting import Backoff
+from pgdbpool.driver.place import listens
+from pgdbpool.waiting import Backoff, Role, View
 
 __all__ = ["Endpoint", "Health"]
 
 log = logging.getLogger("pgdbpool.endpoint")
 
-Health = Literal["unknown", "up", "down", "failed"]
+# full: takes no further session; silent: a probe is overdue; down: cannot be reached; failed: and only a change over
+# there can mend that (password, database, TLS, …)
+Health = Literal["unknown", "up", "full", "silent", "down", "failed"]
 
-_HOT = 1.0  # a permanent error is not tried again sooner, however many ask
+_THERE = ("up", "full")
+_AWAY = ("silent", "down", "failed")
+_EASING = 5.0  # seconds in which a server that was away comes back to its whole share
+_FIRST_SHARE = 0.1
+_LONGEST_PAUSE = 2.0  # seconds between attempts where nobody answers; a knock tells sooner
+HOT = 1.0  # seconds before an error that lasts is tried again, however many ask
 
 
 class Endpoint:
-    """One server's health. ``failed`` is an error that only a change over there can mend (password, database, TLS, …)."""
+    """One server's health and role. Whatever may change where requests go is told to ``changed``, outside the lock."""
 
-    def __init__(self, options: EndpointOptions) -> None:
+    def __init__(self, options: EndpointOptions, changed: Callable[[], None] = lambda: None) -> None:
         self.options = options
         self.label = options.label
         self.quirks: set[str] = set()
-        self.role = "unknown"
+        self.role: Role = "unknown" if options.role == "auto" else options.role  # type: ignore[assignment]
+        self.read_only = False
+        self.identity: Hashable = None
+        self.drained = False
         self.answered_at: float | None = None  # the last probe; written by the Monitor alone
         self.last_error: BaseException | None = None
         self.last_failure: ConnectFailure | None = None
         self.connects = 0
-        self._down_since = 0.0
+        self._changed = changed
+        self._away_since = 0.0
         self.after_fork_in_child()
 
     def after_fork_in_child(self) -> None:
-        # Guards health, the last error, the count and the pause. Forbidden under it: I/O, logging, user code, any other
-        # lock.
+        # Guards all that changes. Forbidden under it: I/O, logging, user code, any other lock.
         self._lock = threading.Lock()
         self._backoff = Backoff()
+        self._back_at = 0.0
+        self._dialled_since: float | None = None
         self.health: Health = "unknown"
 
+    # -- what happens to it -------------------------------------------------------------------------------------------
+
+    def _note(self, **news: Any) -> bool:
+        """Take it up; whether it was news."""
+        with self._lock:
+            before = self.health
+            changed = [name for name, value in news.items() if getattr(self, name) != value]
+            for name in changed:
+                setattr(self, name, news[name])
+            now = monotonic()
+            if before in _AWAY and self.health in _THERE:
+                self._back_at = now
+            elif before not in _AWAY and self.health in _AWAY:
+                self._away_since = now
+        if changed:
+            self._changed()
+        return bool(changed)
+
+    def dial(self, *, knock: bool = True) -> bool:
+        """Whether it may be dialled now: one attempt at a time and a pause after each failed one, until one succeeds.
+
+        ``knock``: where nobody answered, a bare handshake (0.3 s at most) ends the pause as soon as somebody listens again.
+        True is to be followed by ``connected()``, ``refused()`` or ``hang_up()``.
+        """
+        return self._permit() or (knock and self._is_deaf() and listens(self.options) and self._permit(heard=True))
+
+    def _permit(self, heard: bool = False) -> bool:
+        with self._lock:
+            now = monotonic()
+            paused = self._backoff.delay(now) > 0 and not heard
+            if self.drained or paused or (self._dialled_since and self.health != "up"):
+                return False
+            self._dialled_since = now
+            return True
+
+    def _is_deaf(self) -> bool:
+        with self._lock:
+            return (
+                self.last_failure is not None
+                and self.last_failure.deaf
+                and not self._dialled_since
+                and not self.drained
+            )
+
+    def hang_up(self) -> None:
+        """It was not dialled after all."""
+        with self._lock:
+            self._dialled_since = None
+
     def delay(self) -> float:
-        """Seconds until the next attempt to connect is allowed: one clock for everybody who dials this server."""
+        """Seconds until the next attempt to connect is allowed."""
         with self._lock:
             return self._backoff.delay(monotonic())
 
     def connected(self) -> None:
+        """A connection of some group is open."""
         with self._lock:
-            was, since = self.health, self._down_since
-            self.health = "up"
             self.connects += 1
+        self.reached()
+
+    def reached(self) -> None:
+        """An attempt to connect succeeded."""
+        with self._lock:
+            was, since = self.health, self._away_since
+            self._dialled_since = None
             self._backoff.succeeded()
+        self._note(health="up")
         if was in ("down", "failed"):
             log.warning("%s: back after %.1f s", self.label, monotonic() - since)
 
-    def refused(self, error: BaseException, failure: ConnectFailure) -> None:
-        """An attempt to connect failed."""
-        now = monotonic()
+    def refused(self, error: BaseException, failure: ConnectFailure, at_least: float = 0.0) -> None:
+        """An attempt to connect failed; ``at_least`` so many seconds pass before the next."""
         with self._lock:
             was = self.health
-            self.health = "failed" if failure.permanent else "down"
-            news = was != self.health
-            if was in ("unknown", "up"):
-                self._down_since = now
+            self._dialled_since = None
             self.last_error, self.last_failure = error, failure
-            self._backoff.failed(now, _HOT if failure.permanent else 0.0)
-        if news:
+            longest = _LONGEST_PAUSE if failure.deaf else HOT
+            self._backoff.failed(monotonic(), longest, max(at_least, HOT if failure.permanent else 0.0))
+        health = "failed" if failure.permanent else "full" if failure.full and was in _THERE else "down"
+        if self._note(health=health):
             log.warning("%s: cannot connect: %s", self.label, failure.text)
+
+    def learn(self, in_recovery: bool, read_only: bool) -> None:
+        """What a session of it reports."""
+        role = "standby" if in_recovery else "primary"
+        if self.options.role == "auto" and self._note(role=role, read_only=read_only):
+            log.info("%s is a %s%s", self.label, role, ", read-only by default" if read_only else "")
+
+    def recognised(self, identity: Hashable) -> None:
+        """The same for two addresses of one server."""
+        self._note(identity=identity)
+
+    def overdue(self) -> None:
+        """A probe is not answered."""
+        if self.health == "up" and self._note(health="silent"):
+            log.warning("%s: does not answer", self.label)
+
+    def answered(self) -> None:
+        """A probe was answered."""
+        self.answered_at = monotonic()
+        if self.health == "silent" and self._note(health="up"):
+            log.warning("%s: answers again", self.label)
+
+    def drain(self) -> None:
+        self._note(drained=True)
+
+    def resume(self) -> None:
+        """Back to work, and dialled at once."""
+        with self._lock:
+            self._backoff.succeeded()
+        self._note(drained=False)
+
+    # -- what is known of it ------------------------------------------------------------------------------------------
+
+    def view(self) -> View:
+        """For routing. Reads single attributes: whatever changes one of them has the routes made anew afterwards."""
+        return View(
+            role=self.role,
+            read_only=self.read_only,
+            there=self.health in _THERE,
+            away=self.health in _AWAY,
+            drained=self.drained,
+            weight=self.options.weight * self._eased(monotonic()),
+            identity=self.identity,
+            fixed=self.options.role != "auto",
+        )
+
+    def _eased(self, now: float) -> float:
+        return max(_FIRST_SHARE, min(1.0, (now - self._back_at) / _EASING)) if self._back_at else 1.0
+
+    @property
+    def returning(self) -> bool:
+        """Whether its share is still growing."""
+        return self._back_at > 0 and monotonic() < self._back_at + _EASING + 1
+
+    @property
+    def state(self) -> str:
+        return "drained" if self.drained else self.health
 
     def describe(self) -> str:
         """``label up`` or ``label down for 3.2 s: last connect error``."""
         with self._lock:
-            health, failure, since = self.health, self.last_failure, self._down_since
-        if health in ("up", "unknown") or failure is None:
-            return f"{self.label} {health}"
-        return f"{self.label} {health} for {monotonic() - since:.1f} s: {failure.text}"
+            now, state, failure, since = monotonic(), self.state, self.last_failure, self._away_since
+            dialled = now - self._dialled_since if self._dialled_since else 0.0
+        words = f"{self.label} {state}" + (f" for {now - since:.1f} s" if state in _AWAY else "")
+        if self.role != "unknown":
+            words += f" ({self.role})"
+        if dialled > HOT:
+            words += f", connecting for {dialled:.1f} s"
+        return f"{words}: {failure.text}" if failure is not None and state not in ("up", "drained") else words

@@ -11,19 +11,20 @@ from contextlib import contextmanager
 from dataclasses import replace
 from time import monotonic
 
-from pgdbpool.config import GroupOptions, PoolOptions
+from pgdbpool.config import GroupOptions, PoolOptions, checked
 from pgdbpool.driver.cleaning import clean
 from pgdbpool.driver.failures import understand
 from pgdbpool.driver.guarded import take_back
 from pgdbpool.driver.opening import Unprepared, open_session, statement_limit
 from pgdbpool.driver.session import Session
 from pgdbpool.engine import forking
-from pgdbpool.engine.endpoint import Endpoint
+from pgdbpool.engine.endpoint import HOT, Endpoint
 from pgdbpool.engine.group import Group, Hooks
 from pgdbpool.engine.keeper import Stock
 from pgdbpool.engine.loans import Loans
 from pgdbpool.engine.sentences import explained, holders
-from pgdbpool.waiting import Shelf, Slot, lifetime
+from pgdbpool.errors import ConfigError
+from pgdbpool.waiting import Shelf, Size, Slot, lifetime, needs
 
 __all__ = ["CLOSED", "Engine"]
 
@@ -31,7 +32,6 @@ log = logging.getLogger("pgdbpool.engine")
 
 CLOSED = "the pool was closed"
 _FOREVER = float("inf")
-_HOT = 1.0  # seconds until an on_connect that raised is tried again
 _LONGEST_CLEANING = 5.0  # seconds
 _AT_EXIT = 0.4  # seconds that borrowed connections have at interpreter exit
 
@@ -40,10 +40,11 @@ class Engine:
     """Everything below the public names. ``Single`` does all at once; ``Threaded`` leaves what may take long to threads."""
 
     group_class: Callable[..., Group] = Group
+    restraint = 0.0  # seconds until a server is dialled again, for each second that the failed attempt took
 
     def __init__(self, options: PoolOptions) -> None:
         self.options = options
-        self.endpoints = [Endpoint(each) for each in options.endpoints]
+        self.endpoints = [Endpoint(each, self.reroute) for each in options.endpoints]
         self.stocks: list[Stock] = []
         self.groups = {name: self._group(each) for name, each in options.groups.items()}
         self.guests: set[Session] = set()  # sessions in no group: those that are being opened, and those of `watched`
@@ -59,18 +60,43 @@ class Engine:
         self.closed = False
 
     def _group(self, options: GroupOptions) -> Group:
-        shelves = [Shelf(endpoint, options.connection_count, options.min_connections) for endpoint in self.endpoints]
+        shelves = [Shelf(endpoint, 0, 0, endpoint.view) for endpoint in self.endpoints]
+        size = Size(options.connection_count, options.min_connections, self._dealt_from(options))
         hooks = Hooks(self.grow, self.prove, self.clean, self.close_slot, explained, self.condemned)
         ping_after = {"always": -1.0, "never": _FOREVER, "auto": options.ping_after}[options.validate]
-        group = self.group_class(options.name, shelves, hooks, ping_after=ping_after, max_waiting=options.max_waiting)
+        group = self.group_class(
+            options.name,
+            shelves,
+            hooks,
+            ping_after=ping_after,
+            max_waiting=options.max_waiting,
+            needs=needs(options.target, len(shelves)),
+            size=size,
+        )
         self.stocks += [Stock(group, shelf, options) for shelf in shelves]
         return group
 
+    def _dealt_from(self, options: GroupOptions) -> int | None:
+        """1.0 deals the connections of all its groups to the servers in turn, in one go."""
+        if not self.options.dealt:
+            return None
+        names = list(self.options.groups)
+        before = [self.options.groups[name] for name in names[: names.index(options.name)]]
+        return sum(each.connection_count for each in before) % len(self.endpoints)
+
+    def reroute(self) -> None:
+        """What is known of a server has changed."""
+        for group in self.groups.values():
+            group.reroute()
+
     def condemned(self, shelf: Shelf) -> None:
         """One group's connection was found dead: those of the others to the same server are suspect too."""
-        for stock in self.stocks:
-            if stock.shelf.source is shelf.source and stock.shelf is not shelf:
+        for stock in self.stocks_at(shelf.source):
+            if stock.shelf is not shelf:
                 stock.group.suspect(stock.shelf)
+
+    def stocks_at(self, endpoint: Endpoint) -> list[Stock]:
+        return [stock for stock in self.stocks if stock.shelf.source is endpoint]
 
     def stock_of(self, shelf: Shelf) -> Stock:
         return next(stock for stock in self.stocks if stock.shelf is shelf)
@@ -113,7 +139,7 @@ class Engine:
     def open(self, stock: Stock) -> None:
         """Open the connection that was reserved, and enter into the books what became of it."""
         endpoint: Endpoint = stock.shelf.source
-        session, hopeless = None, None
+        session, hopeless, began = None, None, monotonic()
         try:
             with forking.connecting():
                 session = open_session(endpoint.options, stock.options, endpoint.quirks, self.guests.add, self.bury)
@@ -124,12 +150,14 @@ class Engine:
         except Exception as error:
             failure = understand(error)
             hopeless = error if failure.permanent else None
-            endpoint.refused(error, failure)
+            endpoint.refused(error, failure, self.restraint * (monotonic() - began))
         else:
+            own = "default_transaction_read_only" in stock.options.settings
+            endpoint.learn(session.in_recovery, session.refuses_writes and not own)
             endpoint.connected()
         finally:  # whatever was raised, also by the user's password or logging
             if session is None:
-                pause = endpoint.delay() or (_HOT if hopeless is not None else 0.0)
+                pause = endpoint.delay() or (HOT if hopeless is not None else 0.0)
                 stock.group.give_up(stock.shelf, hopeless, monotonic() + pause)
             else:
                 stock.group.add(self._slot(stock, session))
@@ -206,10 +234,30 @@ class Engine:
             endpoint.after_fork_in_child()
         self._start_anew()
 
+    # -- changes ------------------------------------------------------------------------------------------------------
+
+    def resize(self, group: Group, count: int) -> None:
+        assert group.size is not None
+        group.reroute(replace(group.size, count=checked("connection_count", count)))
+
+    def drain(self, label: str) -> None:
+        self.endpoint(label).drain()
+
+    def resume(self, label: str) -> None:
+        self.endpoint(label).resume()
+
+    def endpoint(self, label: str) -> Endpoint:
+        """Raises ``ConfigError`` for an unknown label."""
+        for endpoint in self.endpoints:
+            if endpoint.label == label:
+                return endpoint
+        known = ", ".join(repr(each.label) for each in self.endpoints)
+        raise ConfigError(f"label: found {label!r}; allowed: {known}")
+
     # -- questions ----------------------------------------------------------------------------------------------------
 
     def ready(self) -> bool:
-        """Whether every group has its minimum to each server, and at least one connection."""
+        """Whether every group has its minimum to each server that it prefers, and at least one connection."""
         have_some = all(group.members() for group in self.groups.values())
         return have_some and all(len(each.shelf.members) >= each.shelf.minimum for each in self.stocks)
 

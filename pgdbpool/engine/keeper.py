@@ -19,6 +19,9 @@ __all__ = ["Keeper", "Stock", "drained"]
 
 T = TypeVar("T")
 
+_KNOCK = 0.3  # seconds
+_MOMENT = 0.1  # seconds until a server that somebody else is dialling is looked at again
+
 
 @dataclass(frozen=True, eq=False)
 class Stock:
@@ -76,10 +79,13 @@ class Keeper:
         self.cleaner.after_fork()
 
     def _open_one(self) -> float | None:
-        if pause := self._endpoint.delay():
-            return pause
+        if not any(each.group.wants(each.shelf) for each in self._stocks):
+            return None
+        if not self._endpoint.dial():
+            return min(self._endpoint.delay() or _MOMENT, _KNOCK)
         stock = next((each for each in self._stocks if each.group.reserve(each.shelf)), None)
         if stock is None:
+            self._endpoint.hang_up()
             return None
         self._stocks.append(self._stocks.pop(self._stocks.index(stock)))  # the next group's turn
         self._connect(stock)

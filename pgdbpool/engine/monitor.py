@@ -1,12 +1,12 @@
-"""One light probe per server and second, on a connection of its own: is it there, and what is its role?"""
+"""One light probe per server and second, on a connection of its own: is it there, and what is it?"""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from time import monotonic
 
 from pgdbpool.config import GroupOptions
+from pgdbpool.driver.failures import understand
 from pgdbpool.driver.opening import open_session
 from pgdbpool.driver.session import Session
 from pgdbpool.engine import forking
@@ -17,20 +17,34 @@ __all__ = ["PATIENCE", "Monitor"]
 
 PERIOD = 1.0
 PATIENCE = 3.0  # seconds without an answer, three probes' time, after which a server counts as silent
+_RECENT = 0.4  # seconds
 
 
 class Monitor:
     """Probes one server by blocking calls, which the Watch cuts when the patience is over.
 
-    It dials only a server that the Keeper has reached: a server that is away is dialled by one of them, not by both.
+    Away from it, it dials only where no group wants a connection: one of them does, not both.
     """
 
-    def __init__(self, endpoint: Endpoint, options: GroupOptions, bury: Callable[[Session], None]) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        options: GroupOptions,
+        is_wanted: Callable[[], bool],
+        bury: Callable[[Session], None],
+    ) -> None:
         self.endpoint = endpoint
         self._options = options
+        self._is_wanted = is_wanted
         self._bury = bury
         self.session: Session | None = None
         self.worker = Worker(f"pgdbpool-monitor-{endpoint.label}", self._round)
+
+    def hurry(self, now: float) -> None:
+        """An answer to somebody takes long: probe out of turn, unless that was done just now."""
+        session, answered_at = self.session, self.endpoint.answered_at
+        if session is not None and not session.deadline and now - (answered_at or 0.0) > _RECENT:
+            self.worker.nudge()
 
     def stop(self) -> None:
         """No more probes; the one under way is cut."""
@@ -45,19 +59,37 @@ class Monitor:
 
     def _round(self) -> float:
         try:
-            if self.session is None and self.endpoint.health == "up":
-                with forking.connecting():
-                    self.session = open_session(self.endpoint.options, self._options, self.endpoint.quirks)
+            if self.endpoint.drained:
+                self._close()
+            elif self.session is None:
+                self._dial()
             if (session := self.session) is not None and not self.worker.stopped:
-                (standby,) = session.execute("SELECT pg_catalog.pg_is_in_recovery()", None, PATIENCE).fetchone()
-                self.endpoint.role = "standby" if standby else "primary"
-                self.endpoint.answered_at = monotonic()
+                session.ask_role(PATIENCE)
+                self.endpoint.learn(session.in_recovery, session.refuses_writes)
+                self.endpoint.answered()
         except Exception:  # the Keeper learns what is wrong, and says so
             self.endpoint.answered_at = 0.0
             self._close()
         if self.worker.stopped:
             self._close()
-        return PERIOD * random.uniform(0.9, 1.0) if self.session is not None else PERIOD / 10
+        if self.session is not None:
+            return PERIOD * random.uniform(0.9, 1.0)
+        return PERIOD / 10 if self.endpoint.health in ("unknown", "up") else PERIOD / 3
+
+    def _dial(self) -> None:
+        endpoint = self.endpoint
+        if endpoint.health != "up" and (self._is_wanted() or endpoint.health == "unknown" or not endpoint.dial()):
+            return
+        try:
+            with forking.connecting():
+                session = open_session(endpoint.options, self._options, endpoint.quirks)
+        except Exception as error:
+            endpoint.refused(error, understand(error))
+            raise
+        endpoint.learn(session.in_recovery, session.refuses_writes)
+        endpoint.reached()
+        self.session = session
+        endpoint.recognised(session.identity(PATIENCE))
 
     def _close(self) -> None:
         session, self.session = self.session, None

@@ -10,7 +10,7 @@ from pgdbpool.engine.endpoint import Endpoint
 from pgdbpool.engine.group import Group
 from pgdbpool.engine.owners import describe, where_now
 from pgdbpool.errors import DBOfflineError, NestedCheckout, PoolClosed, PoolError, PoolTimeout, TooManyRequests
-from pgdbpool.waiting import Shelf, Slot
+from pgdbpool.waiting import Route, Shelf, Slot
 
 __all__ = ["explained", "holders"]
 
@@ -18,36 +18,42 @@ _FRESH = 1.5  # seconds since an answer to a probe, in which a server is there a
 _SHOWN = 8  # holders named in a message
 
 
-def explained(group: Group, reason: BaseException | None, waited: float) -> PoolError:
+def explained(group: Group, route: Route, reason: BaseException | None, waited: float) -> PoolError:
     """The error to raise; ``reason`` is None when time ran out, a PoolError of the right class, or a connect error."""
     start = f"group {group.name!r}:"
     if isinstance(reason, PoolClosed):
         return PoolClosed(f"{start} the pool is closed")
-    capacity, held = sum(shelf.capacity for shelf in group.shelves), _held(group)
+    held = _held(group)
+    capacity = sum(shelf.capacity for shelf in route.shelves)
     if isinstance(reason, NestedCheckout):
         return NestedCheckout(
             f"{start} this thread holds all {capacity} connections itself and would wait for ever; "
             f"pass the one it has on, or raise connection_count. {held}"
         )
     endpoints: list[Endpoint] = [shelf.source for shelf in group.shelves]
-    servers = "; ".join(endpoint.describe() for endpoint in endpoints)
-    state = f"{held} {group.waiting()} waiting. Server: {servers}"
+    servers = f"Server{'s' if len(endpoints) > 1 else ''}: {'; '.join(each.describe() for each in endpoints)}"
+    state = f"{held} {group.waiting()} waiting. {servers}"
     if isinstance(reason, TooManyRequests):
         return TooManyRequests(f"{start} turned away, max_waiting is reached. {state}")
-    if reason is None and any(map(_usable, group.shelves)):
-        lent = len(holders(group.members()))
+    if reason is None and any(map(_usable, route.shelves)):
+        lent = len(holders(group.members(*route.shelves)))
         return PoolTimeout(f"{start} no connection within {waited:.2f} s, {lent} of {capacity} are held. {state}")
-    error = DBOfflineError(f"{start} no server is usable (waited {waited:.2f} s). {state}")
+    asked = "" if route.need == "any" else f" as {route.need}"
+    error = DBOfflineError(f"{start} no server is usable{asked} (waited {waited:.2f} s). {state}")
     error.__cause__ = reason or next((each.last_error for each in endpoints if each.last_error), None)
     return error
 
 
 def _usable(shelf: Shelf) -> bool:
     endpoint: Endpoint = shelf.source
-    if endpoint.health == "up":
+    if endpoint.drained:
+        return False
+    if endpoint.health in ("up", "full"):
         return True
     answered = endpoint.answered_at is None or monotonic() - endpoint.answered_at < _FRESH
-    return answered and not all(map(_has_hung_up, shelf.members))
+    return (
+        answered and bool(shelf.members or endpoint.health == "unknown") and not all(map(_has_hung_up, shelf.members))
+    )
 
 
 def _has_hung_up(slot: Slot) -> bool:

@@ -9,7 +9,7 @@ from pgdbpool.config import PoolOptions
 from pgdbpool.engine.engine import Engine
 from pgdbpool.engine.group import Group
 from pgdbpool.engine.owners import Owner
-from pgdbpool.waiting import Shelf, Slot
+from pgdbpool.waiting import Route, Shelf, Slot
 
 __all__ = ["Single"]
 
@@ -37,25 +37,29 @@ class SingleGroup(Group):
             self._tidied = slot.since
             self.engine.tidy()
 
-    def _queue(self, owner: Owner, since: float, deadline: float, *, again: bool = False) -> tuple[Slot, float]:
+    def _queue(
+        self, owner: Owner, since: float, deadline: float, route: Route, *, again: bool = False
+    ) -> tuple[Slot, float]:
         self.engine.tidy()
-        shelf = self.shelves[0]
         while True:
-            if refusal := self._refusal(owner):
-                self._fail(refusal, since)
-            self.engine.open_wanted(shelf, asked=True)
-            if found := self._take_idle(owner):
+            if found := self._take_idle(owner, route):
                 return found
+            if refusal := self._refusal(owner, route):
+                self._fail(route, refusal, since)
+            if any(self.engine.open_wanted(shelf, asked=True) for shelf in route.shelves):
+                continue
             patience = deadline - monotonic()
             if patience <= 0:
-                self._fail(None, since)
-            sleep(min(shelf.source.delay() or 0.001, patience))
+                self._fail(route, None, since)
+            pause = min((shelf.source.delay() for shelf in route.shelves), default=0.0)
+            sleep(min(pause or 0.001, patience))
 
 
 class Single(Engine):
     """``type: non-threaded``. TCP's own limits are the only ones on a silent server: see ``explain()``."""
 
     group_class = SingleGroup
+    restraint = 10.0  # it is a request that dials
 
     def __init__(self, options: PoolOptions) -> None:
         super().__init__(options)
@@ -71,7 +75,10 @@ class Single(Engine):
     def open_wanted(self, shelf: Shelf, *, asked: bool = False) -> bool:
         """Open a connection, if one is wanted and its server may be dialled now; false if not."""
         stock = self.stock_of(shelf)
-        if shelf.source.delay() or not stock.group.reserve(shelf, asked=asked):
+        if not shelf.source.dial(knock=False):
+            return False
+        if not stock.group.reserve(shelf, asked=asked):
+            shelf.source.hang_up()
             return False
         self.open(stock)
         return True
@@ -79,8 +86,9 @@ class Single(Engine):
     def tidy(self) -> None:
         """What the Watch does elsewhere: take back what was dropped, let the old go."""
         for stock in self.stocks:
-            for slot in stock.group.members():
+            for slot in stock.group.members(stock.shelf):
                 if slot.holder is not None and slot.holder() is None:
                     stock.group.take_back(slot, slot.turn)
-            for old in stock.group.retire(monotonic(), stock.options.max_idle):
+            for old in stock.group.retire(stock.shelf, monotonic(), stock.options.max_idle):
                 stock.group.discard(old)
+            self.open_wanted(stock.shelf)

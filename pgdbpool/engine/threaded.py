@@ -12,11 +12,13 @@ from pgdbpool.engine.endpoint import Endpoint
 from pgdbpool.engine.engine import Engine
 from pgdbpool.engine.keeper import Keeper
 from pgdbpool.engine.monitor import Monitor
+from pgdbpool.engine.names import Names
 from pgdbpool.engine.watch import Watch
 from pgdbpool.waiting import Shelf, Slot
 
 __all__ = ["Threaded"]
 
+_LINGER = 0.5  # seconds in which a thread that had found the pool before comes to use it
 _MOMENT = 0.1  # seconds that closing waits for a thread to end
 
 
@@ -25,14 +27,19 @@ class Threaded(Engine):
 
     def __init__(self, options: PoolOptions) -> None:
         super().__init__(options)
-        self._watch = Watch(self.stocks, self.guests, self.grow)
+        self._watch = Watch(self.stocks, self.guests, self.grow, self.reroute)
         self._keepers = {endpoint: self._keeper(endpoint) for endpoint in self.endpoints}
-        self._watch.monitors += [Monitor(each, self.probing_options(), self.bury) for each in self.endpoints]
+        self._watch.monitors = {each: self._monitor(each) for each in self.endpoints}
+        self._names = Names(self.stocks)
         self._started = False
 
     def _keeper(self, endpoint: Endpoint) -> Keeper:
-        stocks = [stock for stock in self.stocks if stock.shelf.source is endpoint]
-        return Keeper(endpoint, stocks, self.open, super().clean, self.bury)
+        return Keeper(endpoint, self.stocks_at(endpoint), self.open, super().clean, self.bury)
+
+    def _monitor(self, endpoint: Endpoint) -> Monitor:
+        stocks = self.stocks_at(endpoint)
+        is_wanted = lambda: any(stock.group.wants(stock.shelf) for stock in stocks)  # noqa: E731
+        return Monitor(endpoint, self.probing_options(), is_wanted, self.bury)
 
     # -- what the groups ask for ------------------------------------------------------------------------------------
 
@@ -59,7 +66,8 @@ class Threaded(Engine):
         """Start what runs in the background, once per process; a fork's child starts its own at its first checkout."""
         if not self._started:
             workers = [self._watch.worker, *(keeper.opener for keeper in self._keepers.values())]
-            workers += [monitor.worker for monitor in self._watch.monitors]
+            workers += [self._names.worker] if self._names else []
+            workers += [monitor.worker for monitor in self._watch.monitors.values()]
             self._started = all(worker.nudge() for worker in workers)
 
     def close(self, timeout: float) -> None:
@@ -68,7 +76,8 @@ class Threaded(Engine):
             return
         for keeper in self._keepers.values():
             keeper.opener.stop()
-        for monitor in self._watch.monitors:
+        self._names.worker.stop()
+        for monitor in self._watch.monitors.values():
             monitor.stop()
         deadline = monotonic() + timeout
         while any(group.members() for group in self.groups.values()) and monotonic() < deadline:
@@ -82,14 +91,23 @@ class Threaded(Engine):
         self._watch.let_go()
 
     def close_in_background(self, timeout: float) -> None:
-        threading.Thread(target=self.close, args=(timeout,), name="pgdbpool-close", daemon=True).start()
+        threading.Thread(target=self._fade_out, args=(timeout,), name="pgdbpool-close", daemon=True).start()
+
+    def _fade_out(self, timeout: float) -> None:
+        """Serve those who wait or are just about to ask, then close; both within ``timeout`` seconds."""
+        began = monotonic()
+        sleep(min(_LINGER, timeout))
+        while any(group.waiting() for group in self.groups.values()) and monotonic() < began + timeout:
+            sleep(0.01)
+        self.close(max(0.0, began + timeout - monotonic()))
 
     def after_fork_in_child(self) -> None:
         self._started = False
-        self.guests |= {monitor.session for monitor in self._watch.monitors if monitor.session is not None}
+        self.guests |= {monitor.session for monitor in self._watch.monitors.values() if monitor.session is not None}
         super().after_fork_in_child()
         for keeper in self._keepers.values():
             keeper.after_fork_in_child()
-        for monitor in self._watch.monitors:
+        self._names.worker.after_fork()
+        for monitor in self._watch.monitors.values():
             monitor.after_fork_in_child()
         self._watch.after_fork_in_child()

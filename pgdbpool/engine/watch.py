@@ -8,6 +8,7 @@ from collections.abc import Callable
 from time import monotonic
 
 from pgdbpool.driver.session import Session
+from pgdbpool.engine.endpoint import Endpoint
 from pgdbpool.engine.keeper import Stock, drained
 from pgdbpool.engine.monitor import PATIENCE, Monitor
 from pgdbpool.engine.owners import describe, where_now
@@ -22,6 +23,8 @@ log = logging.getLogger("pgdbpool.watch")
 TICK = 0.2  # how late a deadline may be noticed
 _STALL = 1.0  # seconds by which a tick is late when the process itself stood still
 _CALM = 1.0  # between two looks when nothing is borrowed
+_OVERDUE = 0.3  # seconds after which a probe's answer is missed, and requests go elsewhere if they can
+_LONG = 0.3  # seconds in which an answer is usually there: after that the server is asked out of turn
 _SILENT = f"the server was silent for {PATIENCE:g} s"
 
 
@@ -31,11 +34,18 @@ class Watch:
     ``guests`` are sessions in no group whose deadline counts too.
     """
 
-    def __init__(self, stocks: list[Stock], guests: set[Session], grow: Callable[[Shelf], None]) -> None:
+    def __init__(
+        self,
+        stocks: list[Stock],
+        guests: set[Session],
+        grow: Callable[[Shelf], None],
+        reroute: Callable[[], None],
+    ) -> None:
         self._stocks = stocks
         self._guests = guests
         self._grow = grow
-        self.monitors: list[Monitor] = []
+        self._reroute = reroute
+        self.monitors: dict[Endpoint, Monitor] = {}
         self._buried: deque[Session] = deque()
         self._due = float("inf")
         self.ended = False  # set by the thread that closed the pool, when nothing is cut any more
@@ -52,13 +62,15 @@ class Watch:
         busy = bool(guests)
         for session in guests:
             _cut_if_late(session, now)
-        for monitor in self.monitors:
+        for monitor in self.monitors.values():
             busy |= self._probes(monitor, now)
+        if any(endpoint.returning for endpoint in self.monitors):
+            self._reroute()
         for stock in self._stocks:
-            for slot in stock.group.members():
+            for slot in stock.group.members(stock.shelf):
                 busy |= self._look(stock, slot, now)
-            stock.group.mend()
-            for slot in stock.group.retire(now, stock.options.max_idle):
+            stock.group.mend(stock.shelf)
+            for slot in stock.group.retire(stock.shelf, now, stock.options.max_idle):
                 stock.group.discard(slot)
             if stock.group.wants(stock.shelf):
                 self._grow(stock.shelf)
@@ -71,10 +83,12 @@ class Watch:
         session = monitor.session
         if session is None or not session.deadline:
             return False
+        if session.deadline - PATIENCE + _OVERDUE < now:
+            monitor.endpoint.overdue()
         if _cut_if_late(session, now, _SILENT):
             for stock in self._stocks:
-                for slot in stock.group.members():
-                    if slot.shelf.source is monitor.endpoint:
+                if stock.shelf.source is monitor.endpoint:
+                    for slot in stock.group.members(stock.shelf):
                         slot.resource.shut_down(_SILENT)
             log.warning("%s: %s; its connections are cut", monitor.endpoint.label, _SILENT)
         return True
@@ -88,6 +102,8 @@ class Watch:
             if astray:
                 stock.group.discard(slot)
             return bool(slot.resource.deadline)
+        if slot.resource.deadline and now - slot.since > _LONG and len(self.monitors) > 1:
+            self.monitors[slot.shelf.source].hurry(now)
         what, place, limit = "", slot.place, stock.options.hold_warning
         if not owner.alive or astray:
             if stock.group.take_back(slot, turn):

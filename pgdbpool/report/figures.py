@@ -41,10 +41,10 @@ def _group(group: Any) -> dict[str, Any]:
 
 
 def _endpoint(engine: Engine, endpoint: Any) -> dict[str, Any]:
-    held = sum(len(stock.group.members()) for stock in engine.stocks if stock.shelf.source is endpoint)
+    held = sum(len(stock.group.members(stock.shelf)) for stock in engine.stocks_at(endpoint))
     return {
         "role": endpoint.role,
-        "state": endpoint.health,
+        "state": endpoint.state,
         "lag_seconds": None,
         "lag_bytes": None,
         "connections": held,

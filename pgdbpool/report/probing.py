@@ -31,10 +31,10 @@ def _asked(engine: Engine, endpoint: Endpoint) -> dict[str, Any]:
     with engine.watched(session):
         try:
             before = perf_counter()
-            (standby,) = session.execute("SELECT pg_catalog.pg_is_in_recovery()", None, _PATIENCE).fetchone()
+            session.ask_role(_PATIENCE)
             round_trip = perf_counter() - before
         except Exception as error:
             return answer | {"error": session.cut or understand(error).text}
         version = session.raw.info.parameter_status("server_version")
-    role = "standby" if standby else "primary"
+    role = "standby" if session.in_recovery else "primary"
     return {"ok": True, "role": role, "server_version": version, "round_trip": round_trip, "error": None}

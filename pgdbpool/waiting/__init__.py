@@ -1,10 +1,12 @@
-"""Slots, the line of waiters, and the decisions about them. Plain data and pure functions: nothing here knows psycopg2.
+"""Slots, the lines of waiters, and the decisions about them. Plain data and pure functions: nothing here knows psycopg2.
 
 The lock that guards all of it belongs to ``engine.group``; time is always an argument.
 """
 
 from pgdbpool.waiting.line import Waiter
-from pgdbpool.waiting.pacing import Backoff, lifetime, retirable, wanted
+from pgdbpool.waiting.pacing import Backoff, Size, lifetime, outdated, superfluous, wanted
+from pgdbpool.waiting.routes import Route
+from pgdbpool.waiting.routing import Need, Role, View, needs
 from pgdbpool.waiting.slots import BORROWED, CLEANING, GONE, IDLE, Shelf, Slot
 
 __all__ = [
@@ -13,10 +15,17 @@ __all__ = [
     "GONE",
     "IDLE",
     "Backoff",
+    "Need",
+    "Role",
+    "Route",
     "Shelf",
+    "Size",
     "Slot",
+    "View",
     "Waiter",
     "lifetime",
-    "retirable",
+    "needs",
+    "outdated",
+    "superfluous",
     "wanted",
 ]

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from pgdbpool.waiting.slots import Shelf, Slot
 
-__all__ = ["Backoff", "lifetime", "retirable", "wanted"]
+__all__ = ["Backoff", "Size", "lifetime", "outdated", "superfluous", "wanted"]
+
+_FIRST_PAUSE = 0.1  # seconds
 
 
 def wanted(shelf: Shelf, waiting: int) -> bool:
@@ -15,7 +19,7 @@ def wanted(shelf: Shelf, waiting: int) -> bool:
     open_or_coming = len(shelf.members) + shelf.opening
     if open_or_coming >= shelf.capacity:
         return False
-    return waiting > shelf.opening or open_or_coming < shelf.minimum
+    return waiting > shelf.opening or shelf.short or open_or_coming < shelf.minimum
 
 
 def lifetime(limit: float, nth: int, capacity: int) -> float:
@@ -28,38 +32,62 @@ def lifetime(limit: float, nth: int, capacity: int) -> float:
     return limit - step * (nth % capacity) - step * random.random()
 
 
-def retirable(shelf: Shelf, now: float, max_idle: float) -> Iterable[Slot]:
-    """The idle slots to close now: past their lifetime, or idle too long and more than the minimum; oldest first."""
-    spare = len(shelf.members) - shelf.minimum
-    for slot in list(shelf.idle):
-        if now >= slot.expires_at or (spare > 0 and 0 < max_idle <= now - slot.since):
-            spare -= 1
+def superfluous(shelf: Shelf, now: float, max_idle: float) -> Iterator[Slot]:
+    """The idle slots to close now: more than the capacity, or idle too long and more than the minimum; oldest first."""
+    over, spare = len(shelf.members) - shelf.capacity, len(shelf.members) - shelf.minimum
+    for nth, slot in enumerate(shelf.idle):
+        if nth < over or (nth < spare and 0 < max_idle <= now - slot.since):
             yield slot
 
 
-class Backoff:
-    """The pause between attempts at a server: doubles from ``first`` to ``cap``, each with jitter of its own.
+def outdated(shelf: Shelf, now: float) -> list[Slot]:
+    """The idle slots that are past their lifetime: each goes when its replacement is open, oldest first."""
+    return [slot for slot in shelf.idle if now >= slot.expires_at]
 
-    Jitter only shortens a pause, by up to a fifth: processes drift apart, and the next attempt is never later than
-    ``cap``, so a server that is back is found within it.
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How many connections a group may hold to each server: ``count`` and at least ``minimum``.
+
+    ``dealt_from``: the ``count`` is the group's total (pgdbpool 1.0), dealt to the servers in turn from that one on.
     """
 
-    __slots__ = ("_cap", "_first", "_pause", "not_before")
+    count: int
+    minimum: int
+    dealt_from: int | None = None
 
-    def __init__(self, first: float = 0.1, cap: float = 1.0) -> None:
-        self._first = first
-        self._cap = cap
-        self._pause = first
+    def shares(self, usable: Sequence[bool], away: Sequence[bool]) -> list[int]:
+        """The capacity of each server; a dealt group has the whole of it at those that can be reached."""
+        if self.dealt_from is None:
+            return [self.count if each else 0 for each in usable]
+        n = len(usable)
+        turns = [i for i in (*range(self.dealt_from, n), *range(self.dealt_from)) if usable[i]]
+        turns = [i for i in turns if not away[i]] or turns
+        dealt = Counter(turns[nth % len(turns)] for nth in range(self.count)) if turns else Counter()
+        return [dealt[i] for i in range(n)]
+
+
+class Backoff:
+    """The pause between attempts at a server: doubles from a tenth of a second on, each with jitter of its own.
+
+    Jitter only shortens a pause, by up to a fifth: processes drift apart, and the next attempt is never later than
+    the longest pause, so a server that is back is found within it.
+    """
+
+    __slots__ = ("_pause", "not_before")
+
+    def __init__(self) -> None:
+        self._pause = _FIRST_PAUSE
         self.not_before = 0.0
 
-    def failed(self, now: float, at_least: float = 0.0) -> None:
+    def failed(self, now: float, longest: float = 1.0, at_least: float = 0.0) -> None:
         """Note a failed attempt; ``at_least`` seconds pass before the next."""
-        pause = self._pause * random.uniform(0.8, 1.0)
-        self._pause = min(self._pause * 2, self._cap)
-        self.not_before = now + max(pause, at_least)
+        pause = min(self._pause, longest)
+        self._pause = pause * 2
+        self.not_before = now + max(pause * random.uniform(0.8, 1.0), at_least)
 
     def succeeded(self) -> None:
-        self._pause = self._first
+        self._pause = _FIRST_PAUSE
         self.not_before = 0.0
 
     def delay(self, now: float) -> float:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from pgdbpool.waiting.routing import View
+
 __all__ = ["BORROWED", "CLEANING", "GONE", "IDLE", "Shelf", "Slot", "State"]
 
 State = Literal["idle", "borrowed", "cleaning", "gone"]
@@ -60,15 +62,18 @@ class Shelf:
 
     ``generation`` grows when a connection of that server is found dead: slots of an older one are suspect until proven.
     ``hopeless`` is the error for which the server cannot be used at all (wrong password, …), or None; it is not asked
-    again before ``hopeless_until``.
+    again before ``hopeless_until``. ``short``: one more connection is wanted although nobody waits for it. ``view()`` is
+    what routing has to know of the server.
     """
 
     source: Any
     capacity: int
     minimum: int
+    view: Callable[[], View] = View
     idle: list[Slot] = field(default_factory=list)
     members: list[Slot] = field(default_factory=list)
     opening: int = 0
+    short: bool = False
     past_turns: int = 0  # checkouts and seconds held of slots that are gone
     past_held: float = 0.0
     generation: int = 0

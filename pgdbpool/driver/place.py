@@ -1,0 +1,64 @@
+"""Where a server is: asked of the resolver, and of the network."""
+
+from __future__ import annotations
+
+import os
+import socket
+from contextlib import suppress
+from typing import Any
+
+from pgdbpool.config import EndpointOptions
+from pgdbpool.config.address import read_dsn
+
+__all__ = ["addresses", "is_named", "listens", "peer"]
+
+_PATIENCE = 0.3  # seconds that a handshake may take
+
+
+def _place(endpoint: EndpointOptions) -> tuple[str, int]:
+    """Host and port as libpq finds them; an empty host where only libpq knows (a service, its default)."""
+    words: dict[str, Any] = {**read_dsn(endpoint.dsn)[0], **endpoint.libpq}
+    said = [words.get("hostaddr"), endpoint.host, words.get("host"), *map(os.environ.get, ("PGHOSTADDR", "PGHOST"))]
+    port = endpoint.port or words.get("port") or os.environ.get("PGPORT") or 5432
+    return next(filter(None, said), ""), int(port)
+
+
+def is_named(endpoint: EndpointOptions) -> bool:
+    """Whether its address comes from a name, and so may change."""
+    host = _place(endpoint)[0]
+    return bool(host) and not host.startswith(("/", "@")) and not _is_address(host)
+
+
+def _is_address(host: str) -> bool:
+    for family in (socket.AF_INET, socket.AF_INET6):
+        with suppress(OSError):
+            socket.inet_pton(family, host.partition("%")[0])
+            return True
+    return False
+
+
+def addresses(endpoint: EndpointOptions) -> set[str]:
+    """What its name resolves to now; nothing where that cannot be told. May block as long as the resolver does."""
+    host, port = _place(endpoint)
+    with suppress(OSError, UnicodeError):
+        return {str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
+    return set()
+
+
+def listens(endpoint: EndpointOptions) -> bool:
+    """Whether anybody accepts connections there: a handshake and nothing more, which PostgreSQL does not even log."""
+    host, port = _place(endpoint)
+    with suppress(OSError, UnicodeError):
+        if host.startswith("/"):
+            with socket.socket(socket.AF_UNIX) as knock:
+                knock.settimeout(_PATIENCE)
+                knock.connect(f"{host}/.s.PGSQL.{port}")
+        else:
+            socket.create_connection((host, port), _PATIENCE).close()
+        return bool(host)
+    return False
+
+
+def peer(connected: socket.socket) -> str:
+    """The address at the other end; empty for a Unix socket."""
+    return str(connected.getpeername()[0]) if connected.family in (socket.AF_INET, socket.AF_INET6) else ""

@@ -1,0 +1,49 @@
+"""Host names whose address changes: connections to the old one are replaced, without waiting for their lifetime."""
+
+from __future__ import annotations
+
+import logging
+
+from pgdbpool.driver.place import addresses, is_named
+from pgdbpool.engine.endpoint import Endpoint
+from pgdbpool.engine.keeper import Stock
+from pgdbpool.engine.worker import Worker
+
+__all__ = ["Names"]
+
+log = logging.getLogger("pgdbpool.endpoint")
+
+PERIOD = 5.0  # seconds; libpq and the C library know no time to live
+
+
+class Names:
+    """Resolves each server's name in a thread of its own, because a resolver may take its time.
+
+    An empty answer says nothing about the server, so nothing changes. An address that is still among the answers stays.
+    """
+
+    def __init__(self, stocks: list[Stock]) -> None:
+        self._stocks = [stock for stock in stocks if is_named(stock.shelf.source.options)]
+        self.worker = Worker("pgdbpool-names", self._round)
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to resolve."""
+        return bool(self._stocks)
+
+    def _round(self) -> float:
+        endpoints: set[Endpoint] = {stock.shelf.source for stock in self._stocks}
+        for endpoint in endpoints:
+            if found := addresses(endpoint.options):
+                self._compare(endpoint, found)
+        return PERIOD
+
+    def _compare(self, endpoint: Endpoint, found: set[str]) -> None:
+        moved = 0
+        for stock in self._stocks:
+            if stock.shelf.source is endpoint:
+                for slot in stock.group.members(stock.shelf):
+                    if slot.resource.peer not in found and stock.group.outdate(slot):
+                        moved += 1
+        if moved:
+            where = ", ".join(sorted(found))
+            log.warning("%s: the name leads to %s now; %d connections are replaced", endpoint.label, where, moved)

@@ -1,0 +1,87 @@
+"""A group's way to the servers of one need: the line of those who wait for any of them, and the balance between them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pgdbpool.waiting.line import Waiter
+from pgdbpool.waiting.routing import Need, View, aim
+from pgdbpool.waiting.slots import Shelf, Slot
+
+__all__ = ["Route"]
+
+
+@dataclass(slots=True, eq=False)
+class Lane:
+    """One server on a route: its ``share`` of the work, and the virtual time at which its next turn begins."""
+
+    shelf: Shelf
+    share: float
+    next_turn: float
+
+
+class Route:
+    """Where requests of one need are served. Guarded by the group's lock.
+
+    ``only`` is the stack of the server's idle slots where there is but one, so that nothing has to be chosen.
+    """
+
+    __slots__ = ("_lanes", "_now", "hope", "keep", "line", "need", "only", "shelves")
+
+    def __init__(self, need: Need) -> None:
+        self.need = need
+        self.line: deque[Waiter] = deque()
+        self._lanes: list[Lane] = []
+        self._now = 0.0
+        self.aim([], [])
+
+    def aim(self, shelves: Sequence[Shelf], views: Sequence[View]) -> None:
+        """Take up what is known of the servers now."""
+        serve, keep, hope = aim(self.need, views)
+        self.shelves = tuple(shelves[i] for i in serve)
+        self.keep = tuple(shelves[i] for i in keep)
+        self.hope = tuple(shelves[i] for i in hope)
+        whole = sum(views[i].weight for i in serve)
+        turns = {lane.shelf: lane.next_turn for lane in self._lanes}
+        self._lanes = [
+            Lane(shelves[i], views[i].weight / whole if whole else 1 / len(serve), turns.get(shelves[i], self._now))
+            for i in serve
+        ]
+        self.only: list[Slot] | None = self.shelves[0].idle if len(serve) == 1 else None
+
+    def choose(self) -> list[Slot] | None:
+        """The stack to pop a slot from; none where no server has one idle.
+
+        Of the servers that have less than their share of the work under way (least outstanding per weight) it is the
+        turn of the one that was passed over for longest: weighted turns, as start-time fair queueing hands them out
+        (Goyal, Vin, Cheng 1996). So the shares hold with one request at a time as they do with many, and a server that
+        has become slow gets fewer of them.
+        """
+        lanes = self._lanes
+        under_way = 1
+        for lane in lanes:
+            under_way += len(lane.shelf.members) - len(lane.shelf.idle)
+        due = None
+        for lane in lanes:
+            has = len(lane.shelf.members) - len(lane.shelf.idle)
+            if has < under_way * lane.share and (due is None or lane.next_turn < due.next_turn):
+                due = lane
+        if due is None:  # there are no lanes
+            return None
+        if not due.shelf.idle:
+            spare = min((lane for lane in lanes if lane.shelf.idle), key=_next_turn, default=None)
+            if spare is None:
+                return None
+            due.shelf.short = True  # another one is opened there, beside the requests
+            due = spare
+        turn = 1 / due.share
+        begins = max(due.next_turn, self._now - turn)  # what was missed long ago is not made up for
+        self._now = max(self._now, begins)
+        due.next_turn = begins + turn
+        return due.shelf.idle
+
+
+def _next_turn(lane: Lane) -> float:
+    return lane.next_turn

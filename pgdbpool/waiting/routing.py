@@ -1,0 +1,105 @@
+"""Which servers may serve whom: a pure function of the target, and of what is known of each server."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+__all__ = ["Aim", "Need", "Role", "View", "aim", "needs"]
+
+Role = Literal["unknown", "primary", "standby"]
+Need = Literal["any", "primary", "read-write", "standby", "read-only", "prefer-standby"]
+
+_WRITING = ("primary", "read-write")
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What routing knows of one server.
+
+    ``read_only``: its sessions refuse writes by default. ``there``: it was reached, and nothing speaks against it since;
+    ``away``: something does.
+    ``identity``: equal for two addresses of one server. ``fixed``: the role is configured, no promotion changes it.
+    """
+
+    role: Role = "unknown"
+    read_only: bool = False
+    there: bool = False
+    away: bool = False
+    drained: bool = False
+    weight: float = 1.0
+    identity: Hashable = None
+    fixed: bool = False
+
+
+class Aim(NamedTuple):
+    """Positions of servers.
+
+    ``serve``: requests go there and wait for them. ``keep``: preferred by role, reached or not, so connections are kept
+    open there. ``hope``: they may yet serve; when all of them have failed for good there is nothing to wait for.
+    """
+
+    serve: tuple[int, ...]
+    keep: tuple[int, ...]
+    hope: tuple[int, ...]
+
+
+def needs(target: str, servers: int) -> tuple[Need, Need]:
+    """What a group asks of a server: for blocks and writes, and for what only reads.
+
+    With one server, ``auto`` takes it as it is: there is nothing to choose, and a write on a standby fails by its own error.
+    """
+    if target == "auto":
+        return ("primary", "prefer-standby") if servers > 1 else ("any", "any")
+    return target, target  # type: ignore[return-value]
+
+
+def aim(need: Need, views: Sequence[View]) -> Aim:
+    """Where requests with this need go now."""
+    ranks = {i: rank for i, view in enumerate(views) if (rank := _rank(need, view)) is not None}
+    hope = tuple(i for i, view in enumerate(views) if i in ranks or _may_be_promoted(need, view))
+    open_ = {i: rank for i, rank in ranks.items() if not views[i].drained}
+    if need != "any":
+        open_ = {i: rank for i, rank in open_.items() if not _is_twin(i, views)}
+    there = {i: rank for i, rank in open_.items() if views[i].there}
+    # Of two that claim to be the primary only one is written to. Where nobody is there, whoever comes first will do.
+    serve = _best(there)[: 1 if need in _WRITING else None] if there else tuple(open_)
+    return Aim(serve, _best(open_), hope)
+
+
+def _rank(need: Need, view: View) -> int | None:
+    """0 is best; None: this server must not serve it. An unknown role may be the right one."""
+    if need == "any" or view.role == "unknown":
+        fits = 0
+    elif need == "prefer-standby":
+        fits = 0 if view.role == "standby" else 1
+    elif _fits(need, view):
+        fits = 0
+    else:
+        return None
+    return 2 * fits + (view.weight == 0)
+
+
+def _fits(need: Need, view: View) -> bool:
+    """libpq's words (manual, target_session_attrs)."""
+    return {
+        "primary": view.role == "primary",
+        "standby": view.role == "standby",
+        "read-write": view.role == "primary" and not view.read_only,
+        "read-only": view.role == "standby" or view.read_only,
+    }[need]
+
+
+def _may_be_promoted(need: Need, view: View) -> bool:
+    return need in _WRITING and view.role == "standby" and not view.fixed and not view.drained
+
+
+def _is_twin(i: int, views: Sequence[View]) -> bool:
+    """Whether it is another address of a server that is reached by an earlier one."""
+    same = views[i].identity
+    return same is not None and any(view.there and not view.drained and view.identity == same for view in views[:i])
+
+
+def _best(ranks: dict[int, int]) -> tuple[int, ...]:
+    return tuple(i for i, rank in ranks.items() if rank == min(ranks.values()))
