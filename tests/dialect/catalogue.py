@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["ALL", "ASPECTS", "DIFFERENCES", "EXAMPLES", "Case"]
+__all__ = ["ALL", "ASPECTS", "CASES", "DIFFERENCES", "EXAMPLES", "Case"]
 
 ASPECTS = ("printed", "raised", "committed", "sessions")
 
-_FOLDER = Path(__file__).parent / "cases"
+CASES = Path(__file__).parent / "cases"
 _WAITS = "nothing: it still waits"
 
 
@@ -33,7 +33,12 @@ class Case:
 
     @property
     def path(self) -> Path:
-        return _FOLDER / f"{self.name}.py"
+        return CASES / f"{self.name}.py"
+
+    @property
+    def waits(self) -> bool:
+        """One of both versions waits for longer than all other cases together."""
+        return self.name in ("bounded_wait", "nested", "server_full")
 
 
 EXAMPLES = (
@@ -72,6 +77,7 @@ EXAMPLES = (
     Case("prepared", "manual, API: sqlprepare and query_prepared"),
     Case("nothing_to_prepare", "manual, API: sqlprepare without its schema"),
     Case("errors", "manual, API: the four exceptions"),
+    Case("asking_the_pool", "manual, API: Connection.get_…"),
     Case("waiting_threads", "README 2.2: more threads than connections"),
 )
 
@@ -103,7 +109,7 @@ DIFFERENCES = (
     Case(
         "rows_are_tuples",
         "rows are tuples",
-        ("1.p3.2", "2.p2.2"),
+        ("1.p3.2", "2.p3.2"),
         {
             "printed": ("True False\nTrue False\nsecond\n", "False True\nFalse True\nfirst\n"),
             "raised": (None, "TypeError"),
@@ -118,7 +124,7 @@ DIFFERENCES = (
     Case(
         "statement_after_a_failure",
         "after a failed statement, nothing but rollback (1.0.2 goes on elsewhere)",
-        ("4.a-write-that.5", "4.commit-of-a.1"),
+        ("2.call.handler.1", "4.commit-of-a.1"),
         {
             "printed": ("it failed\ngoes on\n", "it failed\n"),
             "raised": (None, "DBQueryError"),
@@ -155,6 +161,30 @@ DIFFERENCES = (
         "use after the block raises",
         ("4.protected.2",),
         {"raised": (None, "PoolError"), "committed": ({"note": ['("after the block")']}, {})},
+    ),
+    Case(
+        "handler_without_a_block",
+        "a handler outside its block raises",
+        ("2.call.handler.1",),
+        {"printed": ("3\n", ""), "raised": (None, "PoolError")},
+    ),
+    Case(
+        "limits_of_each_server",
+        "query_timeout and session_tmp_buffer are each server's own",
+        ("3.endpoint.query_timeout.1", "3.endpoint.session_tmp_buffer.1"),
+        {"printed": ("4s 16MB\n4s 16MB\n", "4s 16MB\n2s 32MB\n")},
+    ),
+    Case(
+        "server_full",
+        "a bounded wait: for a server that takes no connection",
+        ("1.p3.2", "4.waiting.2"),
+        {"raised": ("InterfaceError", "PoolTimeout")},
+    ),
+    Case(
+        "one_server_away",
+        "manual, API: DBConnectionError, and no session is left of the attempt",
+        ("1.p3.1",),
+        {"sessions": ([1, 0], [0, 0])},
     ),
     Case(
         "prepared_that_fails",

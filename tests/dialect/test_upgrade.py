@@ -1,0 +1,82 @@
+"""What 1.0.2's users wrote runs unchanged: each program under both versions (contract §1; all of it: ``make dialect``)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.contract.sentences import CONTRACT, sentences
+from tests.dialect.__main__ import run
+from tests.dialect.catalogue import ALL, CASES, DIFFERENCES, EXAMPLES, Case
+from tests.dialect.compare import Comparison, Stage, stage
+from tests.dialect.versions import Missing, folder_of_old
+
+QUICK = [case for case in ALL if not case.waits]
+WAITING = [case for case in ALL if case.waits]
+
+
+@pytest.fixture(scope="module")
+def both() -> Iterator[Stage]:
+    """Two servers; 1.0.2 is there."""
+    try:
+        folder_of_old()
+    except Missing as missing:
+        pytest.fail(str(missing))
+    with stage() as on:
+        yield on
+
+
+@pytest.fixture(scope="module")
+def quick(both: Stage) -> dict[str, Comparison]:
+    """Every case but those that wait for long."""
+    return {each.case.name: each for each in run(QUICK, both)}
+
+
+@pytest.fixture(scope="module")
+def waiting(both: Stage) -> dict[str, Comparison]:
+    """Those that do."""
+    return {each.case.name: each for each in run(WAITING, both)}
+
+
+def named(case: Case) -> str:
+    return case.name
+
+
+@pytest.mark.contract("1.p2.1", "1.p3.1", "1.p3.2")
+@pytest.mark.parametrize("case", QUICK, ids=named)
+def test_a_program_of_1_0_2(case: Case, quick: dict[str, Comparison]) -> None:
+    """What it prints, raises and commits, and its sessions per server are the same, but for what the contract names."""
+    assert quick[case.name].unexpected() == [], quick[case.name].errors
+
+
+@pytest.mark.slow
+@pytest.mark.contract("1.p3.2")
+@pytest.mark.parametrize("case", WAITING, ids=named)
+def test_a_program_of_1_0_2_that_waits(case: Case, waiting: dict[str, Comparison]) -> None:
+    """The same; 1.0.2 waits for ever, or for ten seconds in vain, where we say after five what was missing."""
+    assert waiting[case.name].unexpected() == [], waiting[case.name].errors
+
+
+@pytest.mark.contract("1.p3.2")
+def test_every_difference_is_one_that_the_contract_names() -> None:
+    """No case allows a difference without a sentence of the contract; each case is listed, and its program is there."""
+    known = {sentence.id for sentence in sentences(CONTRACT.read_text(encoding="utf-8"))}
+    assert [case.name for case in ALL if bool(case.differs) != bool(case.contract)] == []
+    assert [case.name for case in ALL if not known.issuperset(case.contract)] == []
+    assert [case.name for case in DIFFERENCES if not case.differs] == []
+    assert len(EXAMPLES) > 20
+    assert sorted(case.path for case in ALL) == sorted(CASES.glob("*.py"))
+
+
+def test_a_difference_is_found(both: Stage) -> None:
+    """A case that allows another difference than there is, or none where there is one, is reported."""
+    program = next(case for case in ALL if case.name == "printed_rows")
+    (comparison,) = run([program], both)
+    old, new, errors = comparison.old, comparison.new, comparison.errors
+    assert comparison.unexpected() == []
+    assert len(Comparison(Case(program.name, ""), old, new, errors).unexpected()) == 4
+    other = Case(program.name, "", ("1.p3.2",), {"printed": (old.printed, "something else")})
+    assert Comparison(other, old, new, errors).verdict("printed") == "DIFFERS"
+    allowed = Case(program.name, "", ("1.p3.2",), {**program.differs, "sessions": ([1, 0], [2, 0])})
+    assert Comparison(allowed, old, new, errors).verdict("sessions") == "DIFFERS"
