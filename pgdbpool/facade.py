@@ -18,8 +18,6 @@ from pgdbpool.engine.threaded import Threaded
 from pgdbpool.errors import PoolError, PoolTimeout, UnconfiguredGroupError
 from pgdbpool.report import figures, plan, probing
 
-__all__ = ["Pool"]
-
 
 class Pool:
     """A pool of psycopg2 connections, made from a dict (see ``doc/configuration.md``); a context manager that closes it.
@@ -47,7 +45,8 @@ class Pool:
         owner = present_owner()
         try:
             for desk in {*self._desks.values()}:  # a group without a minimum opens one when it is asked
-                desk.group.release(desk.group.checkout(owner, deadline - monotonic()), owner)
+                slot = desk.group.checkout(owner, deadline - monotonic(), desk.reading)
+                desk.group.release(slot, owner)
             while not self._engine.ready():
                 if monotonic() >= deadline:
                     raise PoolTimeout("fewer connections than min_connections")

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from pgdbpool.engine.group import Group
     from pgdbpool.engine.owners import Owner
 
-__all__ = ["NOT_BORROWED", "Books", "Hooks", "Tally"]
-
 NOT_BORROWED = "this connection is not borrowed: it was given back, or taken back from a thread that ended"
 
 

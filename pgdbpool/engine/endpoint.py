@@ -13,8 +13,6 @@ from pgdbpool.driver.failures import ConnectFailure
 from pgdbpool.driver.place import listens
 from pgdbpool.waiting import Backoff, Role, View
 
-__all__ = ["Endpoint", "Health"]
-
 log = logging.getLogger("pgdbpool.endpoint")
 
 # full: takes no further session; silent: a probe is overdue; down: cannot be reached; failed: and only a change over
@@ -163,9 +161,10 @@ class Endpoint:
         self._note(drained=True)
 
     def resume(self) -> None:
-        """Back to work, and dialled at once."""
+        """Back to work: dialled at once, and eased in."""
         with self._lock:
             self._backoff.succeeded()
+            self._back_at = monotonic()
         self._note(drained=False)
 
     # -- what is known of it ------------------------------------------------------------------------------------------

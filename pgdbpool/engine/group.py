@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from time import monotonic
 from typing import NoReturn
 
-from pgdbpool.engine.books import NOT_BORROWED, Books, Hooks, Tally
+from pgdbpool.engine.books import NOT_BORROWED, Books, Hooks
 from pgdbpool.engine.owners import Owner
 from pgdbpool.errors import NestedCheckout, PoolClosed, PoolError, TooManyRequests
 from pgdbpool.waiting import CLEANING, Need, Route, Shelf, Size, Slot, Waiter
-
-__all__ = ["Group", "Hooks", "Tally"]
 
 _PING = 1.0  # seconds that a suspect has to answer in
 

@@ -12,8 +12,6 @@ from pgdbpool.engine.owners import describe, where_now
 from pgdbpool.errors import DBOfflineError, NestedCheckout, PoolClosed, PoolError, PoolTimeout, TooManyRequests
 from pgdbpool.waiting import Route, Shelf, Slot
 
-__all__ = ["explained", "holders"]
-
 _FRESH = 1.5  # seconds since an answer to a probe, in which a server is there although it takes no new connection
 _SHOWN = 8  # holders named in a message
 

@@ -11,8 +11,6 @@ from pgdbpool.engine.group import Group
 from pgdbpool.engine.owners import Owner
 from pgdbpool.waiting import Route, Shelf, Slot
 
-__all__ = ["Single"]
-
 
 class NoLock(nullcontext[None]):
     """Where there is one thread, nobody needs to be kept out."""

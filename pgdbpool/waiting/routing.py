@@ -6,8 +6,6 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-__all__ = ["Aim", "Need", "Role", "View", "aim", "needs"]
-
 Role = Literal["unknown", "primary", "standby"]
 Need = Literal["any", "primary", "read-write", "standby", "read-only", "prefer-standby"]
 
@@ -69,7 +67,7 @@ def aim(need: Need, views: Sequence[View]) -> Aim:
 
 
 def _rank(need: Need, view: View) -> int | None:
-    """0 is best; None: this server must not serve it. An unknown role may be the right one."""
+    """0 is best; None: this server must not serve it. An unknown role may be the right one; weights are for reads."""
     if need == "any" or view.role == "unknown":
         fits = 0
     elif need == "prefer-standby":
@@ -78,7 +76,7 @@ def _rank(need: Need, view: View) -> int | None:
         fits = 0
     else:
         return None
-    return 2 * fits + (view.weight == 0)
+    return fits + 2 * (view.weight == 0 and need not in _WRITING)
 
 
 def _fits(need: Need, view: View) -> bool:
