@@ -171,8 +171,8 @@ def _let_prepare(session: Session, key: str, call: Callable[[Any], Any], limit: 
     extensions.connection.autocommit.__set__(raw, True)  # type: ignore[attr-defined]
 
 
-# One message after on_connect and sqlprepare: what they left, as statements that bring it back after a reset; a NULL where they left
-# something that no statement can bring back (temporary tables, advisory locks, cursors).
+# One message after on_connect and sqlprepare: what they left, as statements that bring it back after a reset; a NULL
+# where they left something that no statement can bring back (temporary tables, advisory locks, cursors).
 _BASELINE = """
 SELECT pg_catalog.format('SELECT pg_catalog.set_config(%%L, %%L, false)', name, setting)
   FROM pg_catalog.pg_settings WHERE source = 'session'

@@ -59,7 +59,9 @@ def main(chosen: list[str]) -> int:
     for each in wrong:
         print(f"\n{each.case.name}: UNEXPECTED", *each.unexpected(), each.errors, sep="\n")
     same = sum(each.case in EXAMPLES for each in comparisons if each not in wrong)
-    print(f"\n{len(comparisons)} programs of {OLD}, run unchanged: {len(comparisons) - len(wrong)} as the contract says")
+    print(
+        f"\n{len(comparisons)} programs of {OLD}, run unchanged: {len(comparisons) - len(wrong)} as the contract says"
+    )
     print(f"upgrade of {OLD}'s examples: {same} run, 0 lines changed" if not wrong else "FAILED")
     return 1 if wrong else 0
 

@@ -23,8 +23,6 @@ from tests.servers import PASSWORD, ROLE, SETTINGS, at_hand, chosen, eventually
 
 __all__ = ["Comparison", "Seen", "Stage", "compare", "stage"]
 
-_PATIENCE = 14.0  # more than the 5 s after which our side gives up, and than the 10 s of 1.0.2 where it does
-
 
 @dataclass(frozen=True)
 class Seen:
@@ -57,7 +55,11 @@ class Comparison:
         found = []
         for aspect in ASPECTS:
             if self.verdict(aspect) == "DIFFERS":
-                lines = [f"{aspect}:", f"  {OLD}: {getattr(self.old, aspect)!r}", f"  now: {getattr(self.new, aspect)!r}"]
+                lines = [
+                    f"{aspect}:",
+                    f"  {OLD}: {getattr(self.old, aspect)!r}",
+                    f"  now: {getattr(self.new, aspect)!r}",
+                ]
                 wanted = self.case.differs.get(aspect)
                 found += [*lines, "  wanted: no difference" if wanted is None else f"  wanted: {wanted!r}"]
         return found
@@ -79,16 +81,19 @@ class Stage:
                 cursor.execute("INSERT INTO server VALUES (%s)", (number,))
         self._before = self._rows("example")
 
-    @contextmanager
-    def databases(self, name: str) -> Iterator[dict[str, str]]:
-        """New databases of that name; the environment by which a case finds them."""
+    def databases(self, name: str) -> dict[str, str]:
+        """Make databases of that name, which go with the servers; the environment by which a case finds them."""
         for cluster in self.clusters:
-            cluster.sql(sql.SQL("CREATE DATABASE {} TEMPLATE example OWNER {}").format(sql.Identifier(name), sql.Identifier(ROLE)))
+            text = sql.SQL("CREATE DATABASE {} TEMPLATE example OWNER {}")
+            cluster.sql(text.format(sql.Identifier(name), sql.Identifier(ROLE)))
         hosts = [str(cluster.socket_dir) for cluster in self.clusters]
-        place = {"DB_HOST": hosts[0], "DB_HOST_1": hosts[0], "DB_HOST_2": hosts[1], "PGPORT": str(self.clusters[0].port)}
-        yield {**place, "DB_NAME": name, "DB_USER": ROLE, "DB_PASSWORD": PASSWORD}
-        for cluster in self.clusters:
-            cluster.sql(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+        place = {
+            "DB_HOST": hosts[0],
+            "DB_HOST_1": hosts[0],
+            "DB_HOST_2": hosts[1],
+            "PGPORT": str(self.clusters[0].port),
+        }
+        return {**place, "DB_NAME": name, "DB_USER": ROLE, "DB_PASSWORD": PASSWORD}
 
     def sessions(self, name: str) -> list[int]:
         """The handlers' sessions on each server; the monitor's is not one."""
@@ -144,18 +149,17 @@ def compare(case: Case, on: Stage) -> Comparison:
 
 def _seen(case: Case, on: Stage, version: str, package: Path) -> tuple[Seen, str]:
     name = f"{case.name}_{version}"
-    with on.databases(name) as place:
-        inherited = {key: value for key, value in os.environ.items() if not key.startswith("PG")}
-        command = [sys.executable, str(Path(__file__).with_name("play.py")), str(case.path), str(_PATIENCE)]
-        environment = {**inherited, **place, "PYTHONPATH": str(package)}
-        with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, stderr=PIPE, text=True, env=environment) as process:
-            assert process.stdout is not None
-            told = process.stdout.readline()
-            committed, sessions = on.committed(name), on.sessions(name)
-            _, errors = process.communicate(timeout=15)
-        assert told, errors
-        report = json.loads(told)
-        assert Path(report["module"]).is_relative_to(package), report["module"]
-        assert process.returncode == 0, errors
-        assert eventually(lambda: on.sessions(name) == [0, 0])
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("PG")}
+    environment = {**inherited, **on.databases(name), "PYTHONPATH": str(package)}
+    command = [sys.executable, str(Path(__file__).with_name("play.py")), str(case.path), str(case.patience)]
+    with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, stderr=PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        told = process.stdout.readline()
+        committed, sessions = on.committed(name), on.sessions(name)
+        _, errors = process.communicate(timeout=15)
+    assert told, errors
+    report = json.loads(told)
+    assert Path(report["module"]).is_relative_to(package), report["module"]
+    assert process.returncode == 0, errors
+    assert eventually(lambda: on.sessions(name) == [0, 0])
     return Seen(report["printed"], report["raised"], committed, sessions), errors

@@ -56,7 +56,7 @@ TABLES = (
     ITEMS
     + """
 CREATE TABLE account (id int PRIMARY KEY, balance int NOT NULL CHECK (balance >= 0));
-INSERT INTO account VALUES (1, 100), (2, 100);
+INSERT INTO account SELECT id, 100 FROM generate_series(1, 6) AS id;
 CREATE TABLE moved (source int, target int, amount int);
 CREATE TABLE person (id int PRIMARY KEY, name text, email text, active bool);
 INSERT INTO person VALUES (1, 'Ann', 'ann@example.com', true), (2, 'Bob', 'bob@example.com', false),

@@ -18,5 +18,3 @@ try:
     dbpool.Connection.get_max_pool_size("group3")
 except KeyError:
     print("KeyError")
-dbpool.Connection.init({"type": "non-threaded", **config})
-print(dbpool.Connection.get_threading_model())

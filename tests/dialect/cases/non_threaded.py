@@ -18,6 +18,7 @@ config = {
 }
 
 dbpool.Connection.init(config)
+print(dbpool.Connection.get_threading_model())
 for number in range(7):
     with dbpool.Handler("worker_pool") as db:
         db.query("INSERT INTO note VALUES (%s)", (f"note {number}",))

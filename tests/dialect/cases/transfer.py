@@ -32,4 +32,4 @@ def transfer(source, target, amount):
         return False
 
 
-print(transfer(1, 2, 60), transfer(1, 2, 1000), transfer(2, 1, 5), transfer(2, 1, 5))
+print(transfer(1, 2, 60), transfer(1, 2, 1000), transfer(3, 4, 5), transfer(5, 6, 5))
