@@ -30,12 +30,11 @@ class Pool:
         self.was_default = False
         self._options = parse(config, dealt=_dealt)
         self._engine: Engine = (Single if self._options.type == "non-threaded" else Threaded)(self._options)
-        endpoint = self._options.endpoints[0]
         groups = self._options.groups
         self._desks: dict[str | None, Desk] = {
-            name: Desk(self, self._engine.groups[name], each, endpoint) for name, each in groups.items()
+            name: Desk(self, self._engine.groups[name], each) for name, each in groups.items()
         }
-        self._desks[None] = self._desks.get("default") or next(iter(self._desks.values()))
+        self._desks[None] = self._desks[self._options.default_group]
         self._engine.start()
         if wait is not None:
             self._wait(wait)

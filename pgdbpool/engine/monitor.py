@@ -63,7 +63,7 @@ class Monitor:
                 self._dial()
             if (session := self.session) is not None and not self.worker.stopped:
                 session.ask_role(PATIENCE)
-                self.endpoint.learn(session.in_recovery, session.refuses_writes)
+                self.endpoint.learn(session.in_recovery, session.read_only)
                 self.endpoint.answered()
         except Exception:  # the Keeper learns what is wrong, and says so
             self.endpoint.answered_at = 0.0
@@ -84,7 +84,7 @@ class Monitor:
         except Exception as error:
             endpoint.refused(error, understand(error))
             raise
-        endpoint.learn(session.in_recovery, session.refuses_writes)
+        endpoint.learn(session.in_recovery, session.read_only)
         endpoint.reached()
         self.session = session
         endpoint.recognised(session.identity(PATIENCE))

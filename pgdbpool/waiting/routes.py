@@ -10,6 +10,8 @@ from pgdbpool.waiting.line import Waiter
 from pgdbpool.waiting.routing import Need, View, aim
 from pgdbpool.waiting.slots import Shelf, Slot
 
+_LEAST_WEIGHT = 0.001  # of one with weight 0, where nothing else is left
+
 
 @dataclass(slots=True, eq=False)
 class Lane:
@@ -43,17 +45,17 @@ class Route:
         self.shelves = tuple(shelves[i] for i in serve)
         self.keep = tuple(shelves[i] for i in keep)
         self.hope = tuple(shelves[i] for i in hope)
-        whole = sum(views[i].weight for i in serve)
+        weights = [views[i].weight or _LEAST_WEIGHT for i in serve]
         turns = {lane.shelf: lane.next_turn for lane in self._lanes}
         self._lanes = [
             Lane(
                 shelf,
                 shelf.members,
                 shelf.idle,
-                weight / whole if whole else 1 / len(serve),
+                weight / sum(weights),
                 turns.get(shelf, self._now),
             )
-            for shelf, weight in zip(self.shelves, (views[i].weight for i in serve), strict=True)
+            for shelf, weight in zip(self.shelves, weights, strict=True)
         ]
         self.only: list[Slot] | None = self.shelves[0].idle if len(serve) == 1 else None
 

@@ -17,7 +17,7 @@ class View:
     """What routing knows of one server.
 
     ``read_only``: its sessions refuse writes by default. ``there``: it was reached, and nothing speaks against it since;
-    ``away``: something does.
+    ``away``: something does; ``full``: it takes no further session.
     ``identity``: equal for two addresses of one server. ``fixed``: the role is configured, no promotion changes it.
     """
 
@@ -25,6 +25,7 @@ class View:
     read_only: bool = False
     there: bool = False
     away: bool = False
+    full: bool = False
     drained: bool = False
     weight: float = 1.0
     identity: Hashable = None
@@ -59,7 +60,7 @@ def aim(need: Need, views: Sequence[View]) -> Aim:
     hope = tuple(i for i, view in enumerate(views) if i in ranks or _may_be_promoted(need, view))
     open_ = {i: rank for i, rank in ranks.items() if not views[i].drained}
     if need != "any":
-        open_ = {i: rank for i, rank in open_.items() if not _is_twin(i, views)}
+        open_ = {i: rank for i, rank in open_.items() if not _is_twin(views[i], [views[j] for j in open_ if j < i])}
     there = {i: rank for i, rank in open_.items() if views[i].there}
     # Of two that claim to be the primary only one is written to. Where nobody is there, whoever comes first will do.
     serve = _best(there)[: 1 if need in _WRITING else None] if there else tuple(open_)
@@ -93,10 +94,9 @@ def _may_be_promoted(need: Need, view: View) -> bool:
     return need in _WRITING and view.role == "standby" and not view.fixed and not view.drained
 
 
-def _is_twin(i: int, views: Sequence[View]) -> bool:
+def _is_twin(view: View, earlier: Sequence[View]) -> bool:
     """Whether it is another address of a server that is reached by an earlier one."""
-    same = views[i].identity
-    return same is not None and any(view.there and not view.drained and view.identity == same for view in views[:i])
+    return view.identity is not None and any(each.there and each.identity == view.identity for each in earlier)
 
 
 def _best(ranks: dict[int, int]) -> tuple[int, ...]:

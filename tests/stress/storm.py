@@ -38,7 +38,7 @@ class Storm:
         self._dead: set[int] = set()
         hooks = Hooks(lambda _: None, self._prove, self._soiled.append, self._close, explained)
         self.group = kind("storm", [self.shelf], hooks, ping_after=0.005, max_waiting=MAX_WAITING)
-        self.line = self.group._line = Line()
+        self.line = self.group.writing.line = Line()
         self.group._lock = WatchedLock(self._dice, self._inspect)
         self.broken: list[BaseException] = []
         self._calm = False
@@ -225,10 +225,10 @@ class Storm:
             turn, owner = slot.turn, slot.owner
             if owner is not None and not owner.alive:
                 self.events["taken back"] += self.group.take_back(slot, turn)
-        self.group.mend()
+        self.group.mend(self.shelf)
         if self._calm:
             return
-        for slot in self.group.retire(monotonic(), 0.02):
+        for slot in self.group.retire(self.shelf, monotonic(), 0.02):
             self.events["retired"] += 1
             self.group.discard(slot)
         roll = dice.random()

@@ -13,7 +13,7 @@ import pytest
 
 from pgdbpool.engine.group import Group
 from pgdbpool.engine.owners import Owner
-from pgdbpool.waiting import Shelf, Slot, Waiter
+from pgdbpool.waiting import Route, Shelf, Slot, Waiter
 from tests.stress.instruments import Broken
 from tests.stress.storm import Storm
 
@@ -39,33 +39,34 @@ def test_no_storm_breaks_a_group() -> None:
 class HandsOverTwice(Group):
     """A connection that is given back goes to two who wait."""
 
-    def _hand_over(self, slot: Slot, now: float) -> None:
-        super()._hand_over(slot, now)
-        if self._line:
+    def _hand_over(self, slot: Slot, now: float) -> bool:
+        handed = super()._hand_over(slot, now)
+        if handed and self.waiting():
             super()._hand_over(slot, now)
+        return handed
 
 
 class ServesGhosts(Group):
     """Who is served in the moment when its time runs out goes away without the connection."""
 
-    def _leave(self, waiter: Waiter) -> Slot | None:
-        super()._leave(waiter)
+    def _leave(self, waiter: Waiter, route: Route) -> Slot | None:
+        super()._leave(waiter, route)
         return None
 
 
 class JumpsTheQueue(Group):
     """Sometimes the last in the line is served first."""
 
-    def _hand_over(self, slot: Slot, now: float) -> None:
+    def _hand_over(self, slot: Slot, now: float) -> bool:
         if slot.turn % 10 == 9:
-            self._line.rotate(1)
-        super()._hand_over(slot, now)
+            self.writing.line.rotate(1)
+        return super()._hand_over(slot, now)
 
 
 class LooksOnce(Group):
     """Who joins the line does not look again whether something came back meanwhile."""
 
-    def _take_idle(self, owner: Owner) -> None:
+    def _take_idle(self, owner: Owner, route: Route) -> None:
         return None
 
 

@@ -184,14 +184,14 @@ def test_one_came_back_between_the_two_looks(monkeypatch: pytest.MonkeyPatch) ->
     """What becomes idle after the first look and before joining the line is found there."""
     numbers, (slot,) = full()
     group, owner, mine = numbers.group, slot.owner, Owner()
-    refusal = group._refusal
+    second_look = group._take_idle
 
     def released_meanwhile(*asked: Any) -> Any:  # under the lock, as the real one
         slot.owner = None
         numbers.shelf.idle.append(slot)
-        return refusal(*asked)
+        return second_look(*asked)
 
-    monkeypatch.setattr(group, "_refusal", released_meanwhile)
+    monkeypatch.setattr(group, "_take_idle", released_meanwhile)
     assert owner is not mine
     assert numbers.take(0.0, mine) is slot
     assert (slot.owner, numbers.asked_to_grow) == (mine, [])

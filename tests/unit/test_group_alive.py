@@ -25,7 +25,7 @@ def test_a_quiet_connection_is_not_asked() -> None:
 @pytest.mark.contract("4.alive.1", "3.group.validate.1")
 def test_who_was_idle_for_long_is_asked() -> None:
     """A connection that was idle longer than ``ping_after`` has to answer, within a second and the time left."""
-    numbers = Numbers(ping_after=30.0)
+    numbers = Numbers(3, ping_after=30.0)
     for timeout, limit in ((LONG, 1.0), (0.5, 0.5), (0.0, 0.1)):
         numbers.proven.clear()
         slot = numbers.put(1)

@@ -62,8 +62,8 @@ def test_what_went_astray_is_found_again(waits: bool) -> None:
     numbers.group.release(soiled, soiled.owner, soiled=True)
     astray = numbers.shelf.idle.pop()
     client = Client.in_line(numbers) if waits else None
-    numbers.group.mend()
-    numbers.group.mend()
+    numbers.group.mend(numbers.shelf)
+    numbers.group.mend(numbers.shelf)
     if client is None:
         assert numbers.idle() == [astray.resource]
     else:
@@ -129,44 +129,100 @@ def test_what_has_moved_on_is_not_taken_back() -> None:
 
 @pytest.mark.contract("3.group.max_idle.1", "4.p1.1")
 @pytest.mark.parametrize("soiled", [False, True])
-def test_what_expired_is_closed_when_given_back(soiled: bool) -> None:
-    """A connection past its lifetime is closed when it is given back, without cleaning; who waits gets a new one."""
+def test_what_expired_is_closed_where_there_is_no_room_for_two(soiled: bool) -> None:
+    """A connection past its lifetime, in a full group, is closed when it is given back; who waits gets a new one."""
     numbers = Numbers(1)
     slot = numbers.put(1)
     numbers.take()
     slot.expires_at = monotonic() - 1.0
     client = Client.in_line(numbers)
     numbers.group.release(slot, slot.owner, soiled)
-    assert (numbers.closed, numbers.soiled, client.waits) == ([1], [], True)
+    if soiled:
+        assert (numbers.soiled, numbers.closed) == ([slot], [])
+        numbers.group.restore(slot)
+    assert (numbers.closed, client.waits) == ([1], True)
     assert numbers.asked_to_grow == [numbers.shelf]
     assert numbers.put(2) is client.done().got
 
 
-def test_what_expired_while_it_was_cleaned_is_closed() -> None:
-    """A connection whose lifetime ended while it was cleaned, or opened, does not become idle."""
+@pytest.mark.contract("3.group.max_idle.1", "4.p1.1")
+@pytest.mark.parametrize("way", ["given back", "cleaned", "opened"])
+def test_what_expired_serves_until_its_replacement_is_open(way: str) -> None:
+    """Where there is room, a connection past its lifetime stays in use, another is wanted, and it goes when that is open."""
     numbers = Numbers(2)
-    numbers.put(1, lives=-1.0)
-    slot = numbers.put(2)
-    numbers.take()
-    numbers.group.release(slot, slot.owner, soiled=True)
-    slot.expires_at = 0.0
-    numbers.group.restore(slot)
-    assert (numbers.closed, numbers.members()) == ([1, 2], [])
+    if way == "opened":
+        slot = numbers.put(1, lives=-1.0)
+    else:
+        (slot,) = numbers.stock(1)
+        numbers.take()
+        slot.expires_at = 0.0
+        numbers.group.release(slot, slot.owner, soiled=way == "cleaned")
+        if way == "cleaned":
+            numbers.group.restore(slot)
+    assert (numbers.idle(), numbers.closed) == ([1], [])
+    assert (numbers.take(), numbers.closed) == (slot, [])
+    numbers.group.release(slot, slot.owner)
+    assert [numbers.group.reserve(numbers.shelf) for _ in range(2)] == [True, False]  # one replaces one
+    numbers.arrive(2)
+    assert (numbers.idle(), numbers.closed, slot.state) == ([2], [1], "gone")
+    assert not numbers.group.wants(numbers.shelf)
+
+
+@pytest.mark.contract("3.group.max_idle.1")
+def test_one_replacement_replaces_one() -> None:
+    """Of several that expired each stays until a replacement of its own is open, the oldest goes first."""
+    numbers = Numbers(4)
+    numbers.stock(1, 2, 3)
+    for slot in numbers.shelf.idle:
+        slot.expires_at = 0.0
+    gone = []
+    for number in (4, 5, 6):
+        assert numbers.group.retire(numbers.shelf, monotonic(), 0.0) == []
+        assert numbers.group.reserve(numbers.shelf)
+        numbers.arrive(number)
+        gone.append(list(numbers.closed))
+    assert gone == [[1], [1, 2], [1, 2, 3]]
+    assert not numbers.group.wants(numbers.shelf)
+
+
+@pytest.mark.contract("3.group.max_idle.1")
+def test_what_expired_in_a_full_group_goes_one_by_one() -> None:
+    """Where there is no room for a replacement the idle ones past their lifetime go first, one at a look."""
+    numbers = Numbers(3)
+    numbers.stock(1, 2, 3)
+    for slot in numbers.shelf.idle:
+        slot.expires_at = 0.0
+    (leaving,) = numbers.group.retire(numbers.shelf, monotonic(), 0.0)
+    numbers.group.discard(leaving)
+    assert (numbers.closed, numbers.idle(), numbers.asked_to_grow) == ([1], [2, 3], [numbers.shelf])
+    assert numbers.group.retire(numbers.shelf, monotonic(), 0.0) == []
+    numbers.put(4)
+    assert (numbers.closed, numbers.idle()) == ([1, 2], [3, 4])
+    assert numbers.group.wants(numbers.shelf)
 
 
 @pytest.mark.contract("3.group.max_idle.1", "3.group.min_connections.1")
 def test_the_idle_retire() -> None:
-    """What is idle too long goes, oldest first, down to the minimum; what expired goes in any case; nobody can take it."""
+    """What is idle too long goes, oldest first, down to the minimum, without replacement; nobody can take it."""
     numbers = Numbers(4, 2)
     numbers.stock(1, 2, 3, 4)
     age(numbers, 100.0)
-    numbers.shelf.idle[3].expires_at = 0.0
-    leaving = list(numbers.group.retire(monotonic(), 60.0))
-    assert [slot.resource for slot in leaving] == [1, 2, 4]
-    assert ({slot.state for slot in leaving}, numbers.idle()) == ({"cleaning"}, [3])
+    leaving = numbers.group.retire(numbers.shelf, monotonic(), 60.0)
+    assert [slot.resource for slot in leaving] == [1, 2]
+    assert ({slot.state for slot in leaving}, numbers.idle()) == ({"cleaning"}, [3, 4])
     for slot in leaving:
         numbers.group.discard(slot)
-    assert (numbers.closed, numbers.asked_to_grow) == ([1, 2, 4], [numbers.shelf])
+    assert (numbers.closed, numbers.asked_to_grow) == ([1, 2], [])
+
+
+def test_a_new_address_ends_lifetimes() -> None:
+    """A connection whose server has another address now is past its lifetime; that is news once."""
+    numbers = Numbers(2)
+    (slot,) = numbers.stock(1)
+    assert [numbers.group.outdate(slot) for _ in range(2)] == [True, False]
+    assert numbers.group.retire(numbers.shelf, monotonic(), 0.0) == []
+    numbers.put(2)
+    assert (numbers.idle(), numbers.closed) == ([2], [1])
 
 
 # -- the end ----------------------------------------------------------------------------------------------------------
@@ -217,7 +273,7 @@ def test_a_forks_child_starts_empty() -> None:
     owner = slot.owner
     numbers.shelf.opening = 1
     group = numbers.group
-    group._line.append(Owner().waiter)
+    group.writing.line.append(Owner().waiter)
     group._lock.acquire()
     assert sorted(group.after_fork_in_child()) == [1, 2]
     assert (numbers.members(), numbers.idle(), group.waiting(), numbers.shelf.opening) == ([], [], 0, 0)

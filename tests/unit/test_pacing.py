@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from pgdbpool.waiting import Backoff, Shelf, Slot, lifetime, retirable, wanted
+from pgdbpool.waiting import Backoff, Shelf, Slot, lifetime, outdated, superfluous, wanted
 
 
 @pytest.fixture(autouse=True)
@@ -79,46 +79,66 @@ def numbers(slots: Iterable[Slot]) -> list[int]:
 def test_what_is_idle_too_long_retires_oldest_first() -> None:
     """Of the idle ones beyond the minimum those go that were idle too long, the longest idle first."""
     made = idle(shelf(4, minimum=1), (0, 0.0, 999.0), (1, 10.0, 999.0), (2, 50.0, 999.0), (3, 95.0, 999.0))
-    assert numbers(retirable(made, 100.0, 60.0)) == [0, 1]
-    assert numbers(retirable(made, 100.0, 50.0)) == [0, 1, 2]
+    assert numbers(superfluous(made, 100.0, 60.0)) == [0, 1]
+    assert numbers(superfluous(made, 100.0, 50.0)) == [0, 1, 2]
 
 
 @pytest.mark.contract("3.group.min_connections.1")
 def test_the_minimum_is_kept() -> None:
     """However long they were idle, as many stay as the minimum says, borrowed ones counted."""
     rows = [(number, 0.0, 999.0) for number in range(4)]
-    assert numbers(retirable(idle(shelf(4, minimum=3), *rows), 100.0, 1.0)) == [0]
-    assert numbers(retirable(idle(shelf(4, minimum=4), *rows), 100.0, 1.0)) == []
-    assert numbers(retirable(idle(shelf(4, minimum=3), *rows[:2]), 100.0, 1.0)) == [0]
+    assert numbers(superfluous(idle(shelf(4, minimum=3), *rows), 100.0, 1.0)) == [0]
+    assert numbers(superfluous(idle(shelf(4, minimum=4), *rows), 100.0, 1.0)) == []
+    assert numbers(superfluous(idle(shelf(4, minimum=3), *rows[:2]), 100.0, 1.0)) == [0]
+
+
+@pytest.mark.contract("2.call.resize.1")
+def test_what_is_more_than_the_capacity_goes_whatever_its_age() -> None:
+    """As many idle ones go as there are members beyond the capacity, oldest first; borrowed ones count and stay."""
+    rows = [(number, 99.0, 999.0) for number in range(4)]
+    assert numbers(superfluous(idle(shelf(4, capacity=2, minimum=2), *rows), 100.0, 60.0)) == [0, 1]
+    assert numbers(superfluous(idle(shelf(4, capacity=0), *rows), 100.0, 0.0)) == [0, 1, 2, 3]
+    assert numbers(superfluous(idle(shelf(4, capacity=1), *rows[2:]), 100.0, 0.0)) == [2, 3]
 
 
 @pytest.mark.contract("3.group.max_idle.1")
-def test_what_is_past_its_lifetime_retires_whatever_the_minimum() -> None:
-    """A connection past its lifetime goes though it is of the minimum (its successor is opened), and counts as gone."""
-    made = idle(shelf(3, minimum=2), (0, 99.0, 100.0), (1, 0.0, 999.0), (2, 0.0, 999.0))
-    assert numbers(retirable(made, 100.0, 60.0)) == [0]
+def test_what_is_past_its_lifetime() -> None:
+    """Past its lifetime is what is idle and has come to its end, whatever the minimum, oldest first."""
+    made = idle(shelf(4, minimum=4), (2, 99.0, 100.0), (0, 99.0, 50.0), (1, 0.0, 100.5))
+    made.members[3].expires_at = 0.0  # not idle
+    assert numbers(outdated(made, 100.0)) == [2, 0]
+    assert numbers(superfluous(made, 100.0, 60.0)) == []
 
 
 def test_no_limit_of_idleness() -> None:
     """``max_idle`` 0 retires nobody for being idle."""
-    assert numbers(retirable(idle(shelf(2), (0, 0.0, 1e9), (1, 0.0, 1e9)), 1e6, 0.0)) == []
+    assert numbers(superfluous(idle(shelf(2), (0, 0.0, 1e9), (1, 0.0, 1e9)), 1e6, 0.0)) == []
 
 
-def pauses(backoff: Backoff, count: int) -> list[float]:
+def pauses(backoff: Backoff, count: int, longest: float = 1.0) -> list[float]:
     found = []
     for _ in range(count):
-        backoff.failed(50.0)
+        backoff.failed(50.0, longest)
         found.append(backoff.delay(50.0))
     return found
 
 
 @pytest.mark.contract("4.lost.1")
-def test_pauses_double_up_to_the_cap() -> None:
+@pytest.mark.parametrize(("longest", "bounds"), [(1.0, [0.1, 0.2, 0.4, 0.8, 1.0, 1.0]), (0.3, [0.1, 0.2, 0.3, 0.3])])
+def test_pauses_double_up_to_the_cap(longest: float, bounds: list[float]) -> None:
     """Each pause is twice the last one up to the cap, less a jitter of at most a fifth, and never more than the cap."""
     for _ in range(50):
-        found = pauses(Backoff(0.1, 1.0), 8)
-        bounds = [0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 1.0, 1.0]
+        found = pauses(Backoff(), len(bounds), longest)
         assert all(0.8 * most - 1e-9 <= pause <= most + 1e-9 for pause, most in zip(found, bounds, strict=True))
+
+
+@pytest.mark.contract("4.lost.1")
+def test_a_longer_cap_takes_effect_from_where_the_pauses_are() -> None:
+    """A failure of another kind, with a cap of its own, doubles on from the pause before, and a lower one ends that."""
+    backoff = Backoff()
+    pauses(backoff, 5)
+    assert 1.6 <= pauses(backoff, 1, 2.0)[0] <= 2.0
+    assert pauses(backoff, 1, 1.0)[0] <= 1.0
 
 
 @pytest.mark.contract("4.lost.1")
@@ -137,7 +157,7 @@ def test_a_pause_runs_out() -> None:
 
 def test_success_forgets_the_failures() -> None:
     """After a success the next failure pauses as shortly as the first."""
-    backoff = Backoff(0.1, 1.0)
+    backoff = Backoff()
     pauses(backoff, 5)
     backoff.succeeded()
     assert backoff.delay(50.0) == 0.0
