@@ -24,7 +24,11 @@ _PERMANENT = {
     r"cannot be changed|invalid command-line argument|unsupported startup parameter",
 }
 _FULL = re.compile(r"too many clients|too many connections|remaining connection slots", re.I)
-_DEAF = re.compile(r"Connection refused|No such file or directory|No route to host|unreachable|time(out|d out)", re.I)
+_DEAF = re.compile(
+    r"Connection refused|No such file or directory|No route to host|unreachable|time(out|d out)|closed the connection|"
+    r"Connection reset",
+    re.I,
+)
 _PASSING_NAME = re.compile(r"Temporary failure in name resolution|Try again|System error", re.I)
 _KINDS = [(kind, re.compile(words, re.I)) for kind, words in _PERMANENT.items()]
 
@@ -33,7 +37,7 @@ _KINDS = [(kind, re.compile(words, re.I)) for kind, words in _PERMANENT.items()]
 class ConnectFailure:
     """``permanent``: what must be put right before another attempt can succeed, or ``""``; ``text``: the server's words.
 
-    ``full``: it is there, and takes no further session just now (SQLSTATE 53300). ``deaf``: nobody answered at all.
+    ``full``: it is there, and takes no further session just now (SQLSTATE 53300). ``deaf``: nobody answered.
     """
 
     permanent: str

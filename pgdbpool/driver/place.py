@@ -13,10 +13,11 @@ from pgdbpool.config.address import read_dsn
 __all__ = ["addresses", "is_named", "listens", "peer"]
 
 _PATIENCE = 0.3  # seconds that a handshake may take
+_MOMENT = 0.05  # seconds in which whoever does not want us hangs up
 
 
 def _place(endpoint: EndpointOptions) -> tuple[str, int]:
-    """Host and port as libpq finds them; an empty host where only libpq knows (a service, its default)."""
+    """Host and port as libpq finds them; an empty host where only libpq knows."""
     words: dict[str, Any] = {**read_dsn(endpoint.dsn)[0], **endpoint.libpq}
     said = [words.get("hostaddr"), endpoint.host, words.get("host"), *map(os.environ.get, ("PGHOSTADDR", "PGHOST"))]
     port = endpoint.port or words.get("port") or os.environ.get("PGPORT") or 5432
@@ -46,17 +47,24 @@ def addresses(endpoint: EndpointOptions) -> set[str]:
 
 
 def listens(endpoint: EndpointOptions) -> bool:
-    """Whether anybody accepts connections there: a handshake and nothing more, which PostgreSQL does not even log."""
+    """Whether anybody lets connections in there: a handshake and nothing more, which PostgreSQL does not even log."""
     host, port = _place(endpoint)
-    with suppress(OSError, UnicodeError):
-        if host.startswith("/"):
-            with socket.socket(socket.AF_UNIX) as knock:
-                knock.settimeout(_PATIENCE)
-                knock.connect(f"{host}/.s.PGSQL.{port}")
-        else:
-            socket.create_connection((host, port), _PATIENCE).close()
-        return bool(host)
+    with suppress(OSError, UnicodeError), _knock(host, port) as knock:
+        knock.settimeout(_MOMENT)
+        try:
+            return bool(knock.recv(1))  # a proxy without a server hangs up
+        except TimeoutError:
+            return True  # a server waits for us to speak
     return False
+
+
+def _knock(host: str, port: int) -> socket.socket:
+    if not host.startswith("/"):
+        return socket.create_connection((host, port), _PATIENCE)
+    knock = socket.socket(socket.AF_UNIX)
+    knock.settimeout(_PATIENCE)
+    knock.connect(f"{host}/.s.PGSQL.{port}")
+    return knock
 
 
 def peer(connected: socket.socket) -> str:

@@ -52,6 +52,7 @@ class Endpoint:
         # Guards all that changes. Forbidden under it: I/O, logging, user code, any other lock.
         self._lock = threading.Lock()
         self._backoff = Backoff()
+        self._is_deaf = False
         self._back_at = 0.0
         self._dialled_since: float | None = None
         self.health: Health = "unknown"
@@ -80,7 +81,7 @@ class Endpoint:
         ``knock``: where nobody answered, a bare handshake (0.3 s at most) ends the pause as soon as somebody listens again.
         True is to be followed by ``connected()``, ``refused()`` or ``hang_up()``.
         """
-        return self._permit() or (knock and self._is_deaf() and listens(self.options) and self._permit(heard=True))
+        return self._permit() or (knock and self._may_knock() and listens(self.options) and self._permit(heard=True))
 
     def _permit(self, heard: bool = False) -> bool:
         with self._lock:
@@ -91,14 +92,9 @@ class Endpoint:
             self._dialled_since = now
             return True
 
-    def _is_deaf(self) -> bool:
+    def _may_knock(self) -> bool:
         with self._lock:
-            return (
-                self.last_failure is not None
-                and self.last_failure.deaf
-                and not self._dialled_since
-                and not self.drained
-            )
+            return self._is_deaf and not self._dialled_since and not self.drained
 
     def hang_up(self) -> None:
         """It was not dialled after all."""
@@ -121,6 +117,7 @@ class Endpoint:
         with self._lock:
             was, since = self.health, self._away_since
             self._dialled_since = None
+            self._is_deaf = False
             self._backoff.succeeded()
         self._note(health="up")
         if was in ("down", "failed"):
@@ -132,6 +129,9 @@ class Endpoint:
             was = self.health
             self._dialled_since = None
             self.last_error, self.last_failure, self.failed_at = error, failure, monotonic()
+            if not failure.deaf and self._is_deaf:
+                self._backoff.succeeded()  # somebody answers again, if only that it is starting
+            self._is_deaf = failure.deaf
             longest = _LONGEST_PAUSE if failure.deaf else HOT
             self._backoff.failed(monotonic(), longest, max(at_least, HOT if failure.permanent else 0.0))
         keeps = failure.full or (was == "full" and self.answers(monotonic()))
