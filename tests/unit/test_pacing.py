@@ -169,7 +169,9 @@ def flags(marked: str, mark: str) -> list[bool]:
 
 
 @pytest.mark.contract("3.group.connection_count.1", "2.call.resize.1")
-@pytest.mark.parametrize(("servers", "shares"), [("...", [4, 4, 4]), (".d.", [4, 0, 4]), ("a.a", [4, 4, 4]), ("d", [0])])
+@pytest.mark.parametrize(
+    ("servers", "shares"), [("...", [4, 4, 4]), (".d.", [4, 0, 4]), ("a.a", [4, 4, 4]), ("d", [0])]
+)
 def test_each_server_has_the_whole_count(servers: str, shares: list[int]) -> None:
     """A group may hold its count to each server, away or not, but for one that is drained."""
     assert Size(4, 1).shares([not drained for drained in flags(servers, "d")], flags(servers, "a")) == shares

@@ -114,7 +114,9 @@ def test_least_outstanding() -> None:
 @pytest.mark.parametrize("under_way", [2, 4, 8, 16])
 def test_a_slow_server_gets_fewer(under_way: int) -> None:
     """A server that takes five times as long gets clearly less than its share, and the others what it does not get."""
-    slow = Servers(1, 1, 1).shares(under_way, lambda server, dice: dice.expovariate(1.0) * (5.0 if server == 0 else 1.0))
+    slow = Servers(1, 1, 1).shares(
+        under_way, lambda server, dice: dice.expovariate(1.0) * (5.0 if server == 0 else 1.0)
+    )
     assert slow[0] < 0.2
     assert slow[1] == pytest.approx(slow[2], abs=0.05)
 
@@ -193,7 +195,7 @@ def test_who_is_full_is_not_asked_for_more() -> None:
     servers = Servers(3, 1, each=2, capacity=2)
     assert Counter(servers.take().shelf.source for _ in range(4)) == {0: 2, 1: 2}
     assert [wanted(shelf, 9) for shelf in servers.shelves] == [False, False]
-    assert not (servers.route.only or servers.route.choose())
+    assert not servers.route.choose()
 
 
 def test_nothing_is_chosen_where_nothing_is_idle() -> None:

@@ -269,5 +269,5 @@ def test_who_serves_may_be_hoped_for(need: Need) -> None:
     ],
 )
 def test_what_a_target_needs(target: str, servers: int, answer: tuple[Need, Need]) -> None:
-    """``auto`` writes to the primary and reads from a standby; of one server it takes what is there; a word of libpq's is both."""
+    """``auto`` writes to the primary and reads from a standby, or takes the only server as it is; libpq's words mean both."""
     assert needs(target, servers) == answer
