@@ -16,21 +16,7 @@ from typing import Any
 import psycopg2
 import psycopg2.extensions
 
-__all__ = [
-    "ConfigError",
-    "DBConnectionError",
-    "DBOfflineError",
-    "DBQueryError",
-    "InDoubt",
-    "NestedCheckout",
-    "NoRow",
-    "PoolClosed",
-    "PoolError",
-    "PoolTimeout",
-    "TooManyRequests",
-    "TooManyRows",
-    "UnconfiguredGroupError",
-]
+_DIAGNOSTICS = tuple(name for name in dir(psycopg2.extensions.Diagnostics) if not name.startswith("_"))
 
 
 class ConfigError(ValueError):
@@ -112,31 +98,15 @@ class TooManyRows(LookupError):
 class DBQueryError(Exception):
     """A statement failed; also an instance of the class that psycopg2 raised, which is its cause.
 
-    ``pgcode`` (SQLSTATE, or None), ``pgerror`` (the server's text) and ``diag`` are copies, so that they survive
+    ``pgcode`` (SQLSTATE, or None), ``pgerror`` (the server's text) and ``diag`` (the fields of
+    ``psycopg2.extensions.Diagnostics``, each None where the server did not send it) are copies, so that they survive
     pickling and do not keep the connection. Positions in them count in the user's own text. ``cursor`` is always None.
     """
 
-    _pgcode: str | None = None
-    _pgerror: str | None = None
-    _diag: SimpleNamespace | None = None
-
+    pgcode: str | None = None
+    pgerror: str | None = None
+    diag = SimpleNamespace(**dict.fromkeys(_DIAGNOSTICS))
     cursor = None
-
-    @property
-    def pgcode(self) -> str | None:
-        return self._pgcode
-
-    @property
-    def pgerror(self) -> str | None:
-        return self._pgerror
-
-    @property
-    def diag(self) -> SimpleNamespace:
-        """The fields of ``psycopg2.extensions.Diagnostics``, each None where the server did not send it."""
-        return self._diag or SimpleNamespace(**dict.fromkeys(_DIAGNOSTICS))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _restored, (_original(type(self)), self.args, dict(self.__dict__))
 
     @classmethod
     def like(cls, error: BaseException, **changed: Any) -> DBQueryError:
@@ -148,25 +118,20 @@ class DBQueryError(Exception):
         args = error.args if message is None else (message, *error.args[1:])
         if not isinstance(error, psycopg2.Error):
             return _restored(type(error), args, {})
-        pgcode, pgerror = changed.pop("pgcode", error.pgcode), changed.pop("pgerror", error.pgerror)
+        said = {name: changed.pop(name, getattr(error, name)) for name in ("pgcode", "pgerror")}
         diag = {name: getattr(error.diag, name) for name in _DIAGNOSTICS} | changed
-        return _restored(type(error), args, {"_pgcode": pgcode, "_pgerror": pgerror, "_diag": SimpleNamespace(**diag)})
-
-
-_DIAGNOSTICS = tuple(name for name in dir(psycopg2.extensions.Diagnostics) if not name.startswith("_"))
+        return _restored(type(error), args, said | {"diag": SimpleNamespace(**diag)})
 
 
 @lru_cache(maxsize=512)
 def _both(original: type[BaseException]) -> type[DBQueryError]:
     """The class that is a DBQueryError and ``original`` at once (made once per class that psycopg2 raises)."""
-    if original is DBQueryError:
-        return DBQueryError
-    body = {"__module__": DBQueryError.__module__, "__doc__": original.__doc__, "_original": original}
+
+    def reduced(error: DBQueryError) -> tuple[Any, ...]:
+        return _restored, (original, error.args, vars(error).copy())
+
+    body = {"__module__": DBQueryError.__module__, "__doc__": original.__doc__, "__reduce__": reduced}
     return type("DBQueryError", (DBQueryError, original), body)
-
-
-def _original(both: type[DBQueryError]) -> type[BaseException]:
-    return getattr(both, "_original", DBQueryError)
 
 
 def _restored(original: type[BaseException], args: tuple[Any, ...], state: dict[str, Any]) -> DBQueryError:
@@ -174,5 +139,5 @@ def _restored(original: type[BaseException], args: tuple[Any, ...], state: dict[
     error: DBQueryError = both.__new__(both, *args)
     if original.__init__ is not psycopg2.Error.__init__:  # UnicodeError and OSError keep their fields in __init__
         both.__init__(error, *args)
-    error.__dict__.update(state)
+    vars(error).update(state)
     return error

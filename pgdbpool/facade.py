@@ -18,8 +18,6 @@ from pgdbpool.engine.threaded import Threaded
 from pgdbpool.errors import PoolError, PoolTimeout, UnconfiguredGroupError
 from pgdbpool.report import figures, plan, probing
 
-__all__ = ["Pool"]
-
 
 class Pool:
     """A pool of psycopg2 connections, made from a dict (see ``doc/configuration.md``); a context manager that closes it.
@@ -32,12 +30,11 @@ class Pool:
         self.was_default = False
         self._options = parse(config, dealt=_dealt)
         self._engine: Engine = (Single if self._options.type == "non-threaded" else Threaded)(self._options)
-        endpoint = self._options.endpoints[0]
         groups = self._options.groups
         self._desks: dict[str | None, Desk] = {
-            name: Desk(self, self._engine.groups[name], each, endpoint) for name, each in groups.items()
+            name: Desk(self, self._engine.groups[name], each) for name, each in groups.items()
         }
-        self._desks[None] = self._desks.get("default") or next(iter(self._desks.values()))
+        self._desks[None] = self._desks[self._options.default_group]
         self._engine.start()
         if wait is not None:
             self._wait(wait)
@@ -47,7 +44,8 @@ class Pool:
         owner = present_owner()
         try:
             for desk in {*self._desks.values()}:  # a group without a minimum opens one when it is asked
-                desk.group.release(desk.group.checkout(owner, deadline - monotonic()), owner)
+                slot = desk.group.checkout(owner, deadline - monotonic(), desk.reading)
+                desk.group.release(slot, owner)
             while not self._engine.ready():
                 if monotonic() >= deadline:
                     raise PoolTimeout("fewer connections than min_connections")

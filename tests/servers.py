@@ -91,8 +91,11 @@ class Server:
         """Make a standby a primary; return when it takes writes."""
         raise NotImplementedError
 
-    def follow(self, primary: Server) -> None:
-        """Make it a standby of another primary: a standby that runs keeps its sessions, any other server is restarted."""
+    def follow(self, primary: Server, *others: Server) -> None:
+        """Make it a standby of another primary, or when that is lost of the one of ``others`` that is promoted.
+
+        A standby that runs keeps its sessions, any other server is restarted with a copy of the primary's data.
+        """
         raise NotImplementedError
 
     @property
@@ -182,9 +185,8 @@ class EmbeddedServer(Server):
     def promote(self) -> None:
         self.cluster.promote()
 
-    def follow(self, primary: Server) -> None:
-        assert isinstance(primary, EmbeddedServer)
-        self.cluster.follow(primary.cluster)
+    def follow(self, primary: Server, *others: Server) -> None:
+        self.cluster.follow(*(server.cluster for server in (primary, *others)))  # type: ignore[attr-defined]
 
     def close(self) -> None:
         self.cluster.close()

@@ -1,7 +1,8 @@
 """The shop as a WSGI application: ``gunicorn -k gthread --threads 16 shop.app:application`` in the folder above.
 
-The database is named by libpq's variables (PGHOST, PGPORT, PGDATABASE, PGUSER, PGPASSWORD); SHOP_CONNECTIONS is how
-many connections a worker holds at most, 4 by default.
+The database is named by libpq's variables (PGHOST, PGPORT, PGDATABASE, PGUSER, PGPASSWORD). Where it has standbys,
+SHOP_SERVERS names all the servers instead of PGHOST and PGPORT, in any order: "db1:5432 db2:5432 db3:5432".
+SHOP_CONNECTIONS is how many connections a worker holds to each server at most, 4 by default.
 """
 
 from __future__ import annotations
@@ -14,19 +15,28 @@ from http import HTTPStatus
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
+from psycopg2.errors import UndefinedTable
+
 import pgdbpool
 
 from . import pages, schema, store
 
+
+def _servers() -> list[dict[str, Any]]:
+    """Every server as an endpoint. Which of them is the primary is not said: the pool finds out."""
+    alone = f"{os.environ.get('PGHOST', '127.0.0.1')}:{os.environ.get('PGPORT', '5432')}"
+    shared = {
+        "name": os.environ.get("PGDATABASE", "shop"),
+        "user": os.environ.get("PGUSER", "shop"),
+        "pass": os.environ.get("PGPASSWORD", ""),
+    }
+    places = (place.rpartition(":") for place in (os.environ.get("SHOP_SERVERS") or alone).split())
+    return [{"host": host, "port": int(port), **shared} for host, _, port in places]
+
+
 pgdbpool.init(
     {
-        "db": {
-            "host": os.environ.get("PGHOST", "127.0.0.1"),
-            "port": int(os.environ.get("PGPORT", "5432")),
-            "name": os.environ.get("PGDATABASE", "shop"),
-            "user": os.environ.get("PGUSER", "shop"),
-            "pass": os.environ.get("PGPASSWORD", ""),
-        },
+        "db": _servers(),
         "groups": {
             "web": {"connection_count": int(os.environ.get("SHOP_CONNECTIONS", "4")), "timeout": 2},
         },
@@ -43,12 +53,13 @@ class Page(NamedTuple):
     title: str
     body: str
     headers: tuple[tuple[str, str], ...] = ()
+    server: str = ""  # that the page was read from
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
     """Answer one request."""
     page = _answered(environ)
-    text = pages.frame(page.title, page.body, pgdbpool.stats()["groups"]["web"], os.getpid()).encode()
+    text = pages.frame(page.title, page.body, pages.foot(pgdbpool.stats(), page.server)).encode()
     headers = [
         ("Content-Type", "text/html; charset=utf-8"),
         ("Content-Length", str(len(text))),
@@ -70,6 +81,8 @@ def _answered(environ: dict[str, Any]) -> Page:
         return Page(HTTPStatus.CONFLICT, "Sold out", pages.note(text))
     except pgdbpool.NoRow:
         return _not_found()
+    except UndefinedTable:  # just made on the primary, and on its way to the standby that was asked
+        return _unavailable("The shop is just opening. Please try again in a moment.")
     except pgdbpool.InDoubt:
         return _unavailable(
             "The database went away while it confirmed. Please look whether it was done before sending again."
@@ -90,17 +103,19 @@ def _routed(environ: dict[str, Any]) -> Page:
 
 
 def _products(environ: dict[str, Any]) -> Page:
-    return Page(HTTPStatus.OK, "Products", pages.products(store.products()))
+    rows = store.products()
+    return Page(HTTPStatus.OK, "Products", pages.products(rows), server=_server(rows))
 
 
 def _product(environ: dict[str, Any], number: int) -> Page:
-    row = store.product(number)
-    return Page(HTTPStatus.OK, row["name"], pages.product(row))
+    row = store.product(number, fresh=bool(_told(environ, "restocked")))
+    return Page(HTTPStatus.OK, row["name"], pages.product(row), server=_server([row]))
 
 
 def _orders(environ: dict[str, Any]) -> Page:
-    placed = parse_qs(environ.get("QUERY_STRING", "")).get("placed", [""])[0]
-    return Page(HTTPStatus.OK, "Orders", pages.orders(store.orders(), placed))
+    placed = _told(environ, "placed")
+    rows = store.orders(fresh=bool(placed))
+    return Page(HTTPStatus.OK, "Orders", pages.orders(rows, placed), server=_server(rows))
 
 
 def _order(environ: dict[str, Any], number: int) -> Page:
@@ -117,7 +132,16 @@ def _order(environ: dict[str, Any], number: int) -> Page:
 
 def _restock(environ: dict[str, Any], number: int) -> Page:
     store.restock(number, 5)
-    return _see(f"/product/{number}")
+    return _see(f"/product/{number}?restocked=5")
+
+
+def _told(environ: dict[str, Any], name: str) -> str:
+    """What the address says behind its question mark: after a write, that the page is to show it."""
+    return parse_qs(environ.get("QUERY_STRING", "")).get(name, [""])[0]
+
+
+def _server(rows: list[Any]) -> str:
+    return str(rows[0]["server"]) if rows else ""
 
 
 def _form(environ: dict[str, Any]) -> dict[str, str]:

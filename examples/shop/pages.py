@@ -80,13 +80,23 @@ _ORDERS = Template("""$placed<div class="scroll"><table>
 $rows
 </table></div>""")
 
-_POOL = Template("Worker $worker: $in_use of $count pool connections in use; checkouts so far: $checkouts.")
+_POOL = Template(
+    "<span>Worker $pid: $in_use of $connection_count pool connections in use; checkouts so far: $checkouts.</span>"
+)
+_SERVERS = Template("<span>Servers: $servers.</span>")
+_READ = Template("<span>Read from $server.</span>")
 
 
-def frame(title: str, body: str, pool: dict[str, Any], worker: int) -> str:
-    """A whole page; ``pool`` is the figures of one group of ``pgdbpool.stats()``, of which the foot shows some."""
-    used = {"in_use": pool["in_use"], "count": pool["connection_count"], "checkouts": pool["checkouts"]}
-    return _FRAME.substitute(title=escape(title), body=body, footer=_fill(_POOL, worker=worker, **used))
+def frame(title: str, body: str, foot: str) -> str:
+    """A whole page."""
+    return _FRAME.substitute(title=escape(title), body=body, footer=foot)
+
+
+def foot(stats: dict[str, Any], server: str = "") -> str:
+    """What a page says of how it was made: some of ``pgdbpool.stats()``, and the server that it was read from."""
+    servers = ", ".join(f"{label} {each['role']} {each['state']}" for label, each in stats["endpoints"].items())
+    pool = _fill(_POOL, pid=stats["pid"], **stats["groups"]["web"])
+    return "\n".join([_fill(_READ, server=server)] * bool(server) + [pool, _fill(_SERVERS, servers=servers)])
 
 
 def products(rows: Iterable[Any]) -> str:

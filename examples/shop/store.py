@@ -1,10 +1,20 @@
-"""What the shop asks of its database: one function for each thing that it does."""
+"""What the shop asks of its database: one function for each thing that it does.
+
+What only reads says so by ``read_only=True``, and is then spread over the standbys, which show a write some milliseconds
+after the primary, or more when they are busy. A stock that is some milliseconds old is good enough to look at: an order
+asks the primary again. ``fresh`` reads from the primary: for the page that shows a visitor what he has just written.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pgdbpool
+
+# Which one answers, for the foot of the page.
+_SERVER = "CASE WHEN pg_is_in_recovery() THEN 'standby' ELSE 'primary' END || ' ' || inet_server_port() AS server"
+
+_PRODUCTS = f"SELECT id, name, about, price, n, {_SERVER} FROM product JOIN stock ON product = id"
 
 
 class SoldOut(Exception):
@@ -13,24 +23,21 @@ class SoldOut(Exception):
 
 def products() -> list[Any]:
     """Every product with its stock."""
-    return pgdbpool.query(
-        "SELECT id, name, about, price, n FROM product JOIN stock ON product = id ORDER BY id"
-    ).fetchall()
+    return pgdbpool.query(f"{_PRODUCTS} ORDER BY id", read_only=True).fetchall()
 
 
-def product(number: int) -> Any:
+def product(number: int, *, fresh: bool = False) -> Any:
     """The product's row, or ``pgdbpool.NoRow``."""
-    return pgdbpool.query(
-        "SELECT id, name, about, price, n FROM product JOIN stock ON product = id WHERE id = %s", (number,)
-    ).one()
+    return pgdbpool.query(f"{_PRODUCTS} WHERE id = %s", (number,), read_only=not fresh).one()
 
 
-def orders(limit: int = 50) -> list[Any]:
+def orders(limit: int = 50, *, fresh: bool = False) -> list[Any]:
     """The latest orders, newest first."""
     return pgdbpool.query(
-        "SELECT purchase.id, name, customer, n, total, to_char(placed, 'YYYY-MM-DD HH24:MI:SS') AS placed"
-        " FROM purchase JOIN product ON product.id = product ORDER BY purchase.id DESC LIMIT %s",
+        "SELECT purchase.id, name, customer, n, total, to_char(placed, 'YYYY-MM-DD HH24:MI:SS') AS placed,"
+        f" {_SERVER} FROM purchase JOIN product ON product.id = product ORDER BY purchase.id DESC LIMIT %s",
         (limit,),
+        read_only=not fresh,
     ).fetchall()
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from pgdbpool.access.results import Result, answer
-from pgdbpool.access.statements import limit_of, lost, milliseconds, one_shot, plain, rejected, seconds
-from pgdbpool.config import EndpointOptions, GroupOptions
-from pgdbpool.driver.opening import statement_limit
-from pgdbpool.driver.session import Session
+from pgdbpool.access.statements import lost, milliseconds, one_shot, plain, rejected, seconds
+from pgdbpool.config import GroupOptions
+from pgdbpool.driver.session import Session, limit_of
 from pgdbpool.engine.group import Group
 from pgdbpool.engine.owners import Owner
 from pgdbpool.errors import DBQueryError
@@ -23,27 +22,25 @@ _MOMENT = 5.0  # seconds for a statement of the pool's own
 class Desk:
     """One group's defaults beside the group itself. Times in seconds, ``query_timeout`` in milliseconds."""
 
-    def __init__(self, pool: Any, group: Group, options: GroupOptions, endpoint: EndpointOptions) -> None:
+    def __init__(self, pool: Any, group: Group, options: GroupOptions) -> None:
         self.pool = pool
         self.group = group
         self.reading = group.reading
         self.options = options
         self._looks_at_roles = len(group.shelves) > 1 and options.target != "any"
         self.timeout = options.timeout
-        self.query_timeout = statement_limit(endpoint, options)
-        self.limit = limit_of(self.query_timeout)
-        self.autocommit = options.autocommit is not False
+        self.autocommit = options.effective_autocommit
         self.always_reset = options.reset == "always"
 
     def give_back(self, slot: Slot, owner: Owner, soiled: bool) -> None:
         """Release, or report as broken: whichever the connection's own state demands."""
         session = slot.resource
-        if self._looks_at_roles and session.changed_role():
-            slot.shelf.source.learn(session.in_recovery, session.refuses_writes)
         if session.raw.closed or session.cut:
             self.group.broken(slot, owner, condemn=not session.closed_by_user)
-        else:
-            self.group.release(slot, owner, soiled or self.always_reset)
+            return
+        if self._looks_at_roles and session.changed_role():
+            slot.shelf.source.learn(session.in_recovery, session.read_only)
+        self.group.release(slot, owner, soiled or self.always_reset)
 
     def query(
         self,
@@ -63,18 +60,18 @@ class Desk:
         if type(sql) is str:
             sql, verdict = one_shot(sql, None)
         patience = seconds(timeout, self.timeout)
-        answer_in = milliseconds(query_timeout, self.query_timeout)
+        answer_in = milliseconds(query_timeout)
         again = bool(read_only)
         while True:
             slot = self.group.checkout(owner, patience, self.reading if read_only else None)
             session = slot.resource
-            soiled, sent, prefix, limit = True, False, "", self.limit
+            soiled, sent, prefix, limit = True, False, "", session.limit
             try:
                 if verdict is None:
                     sql, verdict = one_shot(sql, session)
-                if answer_in != self.query_timeout:
+                if answer_in is not None and answer_in != session.query_timeout:
                     limit, prefix = limit_of(answer_in), self._set_timeout(session, answer_in, verdict.joinable)
-                soiled = not verdict.clean or limit != self.limit or not plain(params)
+                soiled = not verdict.clean or limit != session.limit or not plain(params)
                 sent = True
                 return answer(session.execute(prefix + sql if prefix else sql, params, limit))
             except DBQueryError:

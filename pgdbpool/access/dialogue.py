@@ -9,8 +9,8 @@ import psycopg2
 from psycopg2 import extensions
 
 from pgdbpool.access.desk import Desk
-from pgdbpool.access.statements import aborted, limit_of, lost, milliseconds, plain, refuse_lost_commit, rejected
-from pgdbpool.driver.session import Session
+from pgdbpool.access.statements import aborted, lost, milliseconds, plain, refuse_lost_commit, rejected
+from pgdbpool.driver.session import Session, limit_of
 from pgdbpool.errors import DBConnectionError, DBQueryError, PoolError
 from pgdbpool.text import Verdict
 
@@ -43,10 +43,10 @@ class Dialogue:
     ``epoch`` counts ended transactions and undone savepoints: cursors of an earlier one are gone.
     """
 
-    def __init__(self, desk: Desk, session: Session, query_timeout: int, read_only: bool) -> None:
+    def __init__(self, desk: Desk, session: Session, query_timeout: int | None, read_only: bool) -> None:
         self.desk = desk
         self.session = session
-        self.query_timeout = query_timeout
+        self.query_timeout = session.query_timeout if query_timeout is None else query_timeout
         self.opening = begin(None, read_only)
         self.first_error: BaseException | None = None
         self.wrote = False
@@ -54,7 +54,7 @@ class Dialogue:
         self.soiled = False
         self.epoch = 0
         self._read_only_due = read_only
-        self._varied = query_timeout != desk.query_timeout
+        self._varied = self.query_timeout != session.query_timeout
 
     @property
     def status(self) -> int:
@@ -79,7 +79,8 @@ class Dialogue:
 
         ``transactional``: it belongs into a transaction, which it opens if there is none. ``front``: whole lines.
         """
-        limit = milliseconds(query_timeout, self.query_timeout)
+        answer_in = milliseconds(query_timeout)
+        limit = self.query_timeout if answer_in is None else answer_in
         self.note(verdict, params)
         prefix = self.prefix(verdict, limit, transactional) + front
         in_transaction = self.status != IDLE or "BEGIN" in prefix
@@ -103,7 +104,7 @@ class Dialogue:
         parts = [self.opening] if idle and transactional and not verdict.controls_transaction else []
         if idle and not parts:
             self.ensure_read_only()
-        self._varied = self._varied or limit != self.desk.query_timeout
+        self._varied = self._varied or limit != self.session.query_timeout
         if self._varied and self.session.pooled_by is None and not self.failed and not verdict.controls_transaction:
             local = parts or not idle
             self.soiled = self.soiled or not local

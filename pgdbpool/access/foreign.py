@@ -36,7 +36,7 @@ class Borrowed(Hold):
         slot = self._check_out()
         session = slot.resource
         try:
-            self._tenancy = lend(session.raw, session, self._desk.limit)
+            self._tenancy = lend(session.raw, session, session.limit)
             if not self._autocommit:
                 _set_autocommit(session.raw, False)
             if self._read_only:
@@ -71,7 +71,7 @@ class Borrowed(Hold):
         refuse_lost_commit(session)
         failed = session.raw.get_transaction_status() == extensions.TRANSACTION_STATUS_INERROR
         try:
-            with session.within(self._desk.limit):
+            with session.within(session.limit):
                 _base.commit(session.raw)  # which rolls back what has failed
         except psycopg2.Error as error:
             if session.lost:
@@ -84,7 +84,7 @@ class Borrowed(Hold):
         """At once and not with the reset: somebody may be waiting for the locks. A lost connection is found at release."""
         session = self._tenancy.session
         if not session.lost and session.in_transaction:
-            with suppress(psycopg2.Error), session.within(self._desk.limit):
+            with suppress(psycopg2.Error), session.within(session.limit):
                 _base.rollback(session.raw)
 
     def _give_back(self, slot: Slot) -> None:

@@ -15,9 +15,10 @@ from pgdbpool.access.desk import Desk
 from pgdbpool.access.dialogue import IDLE, Dialogue, begin
 from pgdbpool.access.hold import Hold
 from pgdbpool.access.results import Result, answer
-from pgdbpool.access.statements import limit_of, milliseconds, prepared, rejected
+from pgdbpool.access.statements import milliseconds, prepared, rejected
 from pgdbpool.access.streams import Stream
 from pgdbpool.driver.guarded import lend, take_back
+from pgdbpool.driver.session import limit_of
 from pgdbpool.engine.guard import Grip
 from pgdbpool.errors import DBQueryError, PoolError
 from pgdbpool.text import Verdict
@@ -38,7 +39,7 @@ class Lease(Hold):
     ) -> None:
         super().__init__(desk, read_only, timeout)
         self._autocommit = autocommit
-        self._query_timeout = milliseconds(query_timeout, desk.query_timeout)
+        self._query_timeout = milliseconds(query_timeout)
 
     def _take(self) -> None:
         slot = self._check_out()
@@ -210,7 +211,7 @@ class Lease(Hold):
             dialogue.soiled = dialogue.wrote = True
             session = dialogue.session
             if not session.raw.is_lent:
-                lend(session.raw, session, limit_of(self._query_timeout), managed=self._transactional)
+                lend(session.raw, session, limit_of(dialogue.query_timeout), managed=self._transactional)
             return session.raw
 
 

@@ -17,7 +17,6 @@ from pgdbpool.text import Verdict, look
 
 __all__ = [
     "aborted",
-    "limit_of",
     "lost",
     "milliseconds",
     "one_shot",
@@ -28,17 +27,8 @@ __all__ = [
     "seconds",
 ]
 
-# The server's statement_timeout goes first; the pool's own limit is for a server that does not answer at all. Together
-# with the Watch's tick it stays below the one second that is promised on top of query_timeout.
-_GRACE = 0.6
-
 _PLAIN = {int, float, bool, str, bytes, bytearray, memoryview, type(None), decimal.Decimal, uuid.UUID}
 _PLAIN |= {datetime.date, datetime.datetime, datetime.time, datetime.timedelta}
-
-
-def limit_of(query_timeout: int) -> float:
-    """Seconds that a whole answer may take, for a ``query_timeout`` in milliseconds; 0 for no limit."""
-    return query_timeout / 1000 + _GRACE if query_timeout else 0.0
 
 
 def seconds(timeout: float | None, default: float) -> float:
@@ -50,11 +40,9 @@ def seconds(timeout: float | None, default: float) -> float:
     raise ValueError(f"timeout is {timeout!r}; it must be a number of seconds, 0 or more")
 
 
-def milliseconds(query_timeout: int | None, default: int) -> int:
-    """A ``query_timeout`` of a call, or the default."""
-    if query_timeout is None:
-        return default
-    if isinstance(query_timeout, int) and query_timeout >= 0:
+def milliseconds(query_timeout: int | None) -> int | None:
+    """A ``query_timeout`` of a call; None stands for the connection's own."""
+    if query_timeout is None or (isinstance(query_timeout, int) and query_timeout >= 0):
         return query_timeout
     raise ValueError(f"query_timeout is {query_timeout!r}; it must be a whole number of milliseconds, 0 for no limit")
 

@@ -8,8 +8,6 @@ from typing import Any
 
 from psycopg2 import ProgrammingError, extensions
 
-__all__ = ["default_label", "read_dsn"]
-
 
 def read_dsn(dsn: str | None) -> tuple[dict[str, Any], str]:
     """The DSN's keywords and values, empty ones omitted; and what is wrong with it, in words that hold no part of it."""

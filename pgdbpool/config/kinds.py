@@ -5,21 +5,15 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from pgdbpool.config.problems import Place, Refused
-from pgdbpool.config.readonly import ReadOnly
+from pgdbpool.config.address import read_dsn
+from pgdbpool.config.problems import Place, shown
 
-__all__ = [
-    "DSN", "KEYWORD_VALUE", "MILLISECONDS", "NAMES", "PASSWORD", "PATH", "SETTING_VALUE", "SWITCH",
-    "Kind", "is_name", "mapping", "number", "one_or_more", "seconds", "text", "whole", "word",
-]  # fmt: skip
-
-INT32_MAX = 2**31 - 1  # PostgreSQL's integer settings
-LONGEST_WAIT = INT32_MAX // 1000  # seconds: what PostgreSQL and poll() can count in milliseconds
+_INT32_MAX = 2**31 - 1  # PostgreSQL's integer settings
+_LONGEST_WAIT = _INT32_MAX // 1000  # seconds: what PostgreSQL and poll() can count in milliseconds
 
 _NAME = re.compile(r"[A-Za-z_][\w$]*(\.[A-Za-z_][\w$]*)*\Z", re.ASCII)  # valid_custom_variable_name, guc.c
 _TEXT = re.compile(r"[^\0\ud800-\udfff]*\Z")  # C ends at a NUL, and UTF-8 cannot express a surrogate
@@ -44,12 +38,12 @@ class Kind:
     none: bool = False
 
     def read(self, value: object, at: Place) -> Any:
-        """What is kept of the value; Refused, and a problem reported, where it is not allowed."""
-        if value is None and self.none:
-            return None
-        if not self.good(value):
-            at.refuse(value, self.allowed, secret=self.secret)
-        return self.keep(value, at)
+        """What is kept of the value; None, and a problem reported, where it is not allowed."""
+        if self.good(value):
+            return self.keep(value, at)
+        if value is not None or not self.none:
+            at.report(f"found {shown(value, secret=self.secret)}; allowed: {self.allowed}")
+        return None
 
     def __or__(self, none: None) -> Kind:
         """``kind | None``: None too, for 'not said'."""
@@ -63,7 +57,7 @@ def word(*allowed: str) -> Kind:
     return Kind(", ".join(allowed), lambda value: isinstance(value, str) and value in allowed)
 
 
-def whole(low: int, high: int = INT32_MAX, of: str = "") -> Kind:
+def whole(low: int, high: int = _INT32_MAX, of: str = "") -> Kind:
     return Kind(f"a whole number{of}, {low} to {high}", lambda value: _is_number(value, int) and low <= value <= high)
 
 
@@ -72,11 +66,11 @@ def number(low: float, high: float, of: str = "") -> Kind:
     return Kind(f"a number{of}, {low} to {high}", lambda value: _is_number(value, int, float) and low <= value <= high)
 
 
-def seconds(low: float = 0, high: int = LONGEST_WAIT) -> Kind:
+def seconds(low: float = 0, high: int = _LONGEST_WAIT) -> Kind:
     return number(low, high, " of seconds")
 
 
-def text(most: int = INT32_MAX, of: str = "") -> Kind:
+def text(most: int = _INT32_MAX, of: str = "") -> Kind:
     """Printable text of at most ``most`` bytes."""
     return Kind(
         f"a non-empty str{of}",
@@ -101,6 +95,12 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str) and _TEXT.match(value) is not None
 
 
+def _readable(dsn: str, at: Place) -> Any:
+    if problem := read_dsn(dsn)[1]:
+        at.report(problem)
+    return _plain(dsn, at)
+
+
 SWITCH = Kind("True or False", lambda value: isinstance(value, bool))
 MILLISECONDS = whole(0, of=" of milliseconds")
 PATH = Kind(
@@ -108,7 +108,7 @@ PATH = Kind(
     lambda value: isinstance(value, (str, os.PathLike)) and os.fspath(value) and _is_text(os.fspath(value)),
     lambda value, at: _plain(os.fspath(value), at),
 )
-DSN = Kind("a libpq URI or keyword string", lambda value: value and _is_text(value), secret=True)
+DSN = Kind("a libpq URI or keyword string", lambda value: value and _is_text(value), _readable, secret=True)
 PASSWORD = Kind("a str, or a callable that returns one", lambda value: callable(value) or _is_text(value), secret=True)
 KEYWORD_VALUE = Kind("a str or an int", lambda value: _is_text(value) or _is_number(value, int), secret=True)
 SETTING_VALUE = Kind("a str, int, float or bool", lambda value: _is_text(value) or _is_finite(value))
@@ -120,15 +120,14 @@ SETTING_VALUE = Kind("a str, int, float or bool", lambda value: _is_text(value) 
 def mapping(names: str, item: Kind, wrong: Callable[[Any], str | None], least: int = 0) -> Kind:
     """A dict of ``item`` by name; ``wrong`` says what is wrong with a name."""
 
-    def keep(value: Mapping[Any, Any], at: Place) -> ReadOnly:
+    def keep(value: Mapping[Any, Any], at: Place) -> dict[str, Any]:
         kept = {}
         for name, each in value.items():
             if problem := wrong(name):
                 at.under(name).report(problem)
-                continue
-            with suppress(Refused):
-                kept[_plain(name, at)] = item.read(each, at.under(name))
-        return ReadOnly(kept)
+            elif (good := item.read(each, at.under(name))) is not None:
+                kept[_plain(name, at)] = good
+        return kept
 
     allowed = f"a dict of {names} names, each with {item.allowed}" + (f", at least {least}" if least else "")
     return Kind(allowed, lambda value: isinstance(value, Mapping) and len(value) >= least, keep, secret=True)
@@ -145,11 +144,8 @@ def one_or_more(item: Kind) -> Kind:
 
 
 def _each(item: Kind, values: Iterable[Any], at: Place) -> tuple[Any, ...]:
-    kept = []
-    for index, value in enumerate(values):
-        with suppress(Refused):
-            kept.append(item.read(value, at.item(index)))
-    return tuple(kept)
+    kept = [item.read(value, at.item(index)) for index, value in enumerate(values)]
+    return tuple(each for each in kept if each is not None)
 
 
 _FUNCTION = Kind("a function's name, such as 'age' or 'app.age'", is_name)

@@ -8,8 +8,6 @@ from pgdbpool.config.address import read_dsn
 from pgdbpool.config.kinds import is_name, text
 from pgdbpool.config.sections import did_you_mean, has_own_key
 
-__all__ = ["wrong_group", "wrong_keyword", "wrong_setting"]
-
 _KEYWORD = re.compile(r"[a-z_]+\Z")
 
 # libpq tells whether it knows a keyword, not which ones it knows; only for proposals (libpq 17, "Parameter Key Words").

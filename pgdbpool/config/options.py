@@ -17,13 +17,11 @@ from pgdbpool.config.names import wrong_group, wrong_keyword, wrong_setting
 from pgdbpool.config.readonly import ReadOnly
 from pgdbpool.config.sections import REQUIRED, key, section
 
-__all__ = ["CONFIGURATION", "EndpointOptions", "GroupOptions", "PoolOptions"]
-
-LONGEST_AGE = 10**9  # seconds
-MOST_CONNECTIONS = 262_143  # PostgreSQL's limit of max_connections
-MOST_MEGABYTES = 8_388_607  # temp_buffers: half of INT_MAX pages of 8 kB (guc_tables.c)
-NOT_0 = 0.001  # seconds: the least where 0 has no meaning
-TARGETS = ("auto", "any", "read-write", "read-only", "primary", "standby", "prefer-standby")
+_LONGEST_AGE = 10**9  # seconds
+_MOST_CONNECTIONS = 262_143  # PostgreSQL's limit of max_connections
+_MOST_MEGABYTES = 8_388_607  # temp_buffers: half of INT_MAX pages of 8 kB (guc_tables.c)
+_NOT_0 = 0.001  # seconds: the least where 0 has no meaning
+_TARGETS = ("auto", "any", "read-write", "read-only", "primary", "standby", "prefer-standby")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,9 +61,9 @@ class EndpointOptions:
     sslrootcert: str | None = key(None, kinds.PATH | None)
     sslcert: str | None = key(None, kinds.PATH | None)
     sslkey: str | None = key(None, kinds.PATH | None)
-    connect_timeout: float = key(3.0, seconds(NOT_0))
+    connect_timeout: float = key(3.0, seconds(_NOT_0))
     query_timeout: int = key(5000, kinds.MILLISECONDS, also="statement_timeout")
-    session_tmp_buffer: int | None = key(None, whole(1, MOST_MEGABYTES, " of MB") | None, also="temp_buffers")
+    session_tmp_buffer: int | None = key(None, whole(1, _MOST_MEGABYTES, " of MB") | None, also="temp_buffers")
     role: str = key("auto", word("auto", "primary", "standby"))
     weight: float = key(1, kinds.number(0, 1_000_000))
     label: str = key("", text() | None)
@@ -108,19 +106,19 @@ class GroupOptions:
     """
 
     name: str
-    connection_count: int = key(REQUIRED, whole(1, MOST_CONNECTIONS), also="max_size maxconn pool_size")
-    min_connections: int = key(1, whole(0, MOST_CONNECTIONS), also="min_size minconn")
+    connection_count: int = key(REQUIRED, whole(1, _MOST_CONNECTIONS), also="max_size maxconn pool_size")
+    min_connections: int = key(1, whole(0, _MOST_CONNECTIONS), also="min_size minconn")
     autocommit: bool | None = key(None, kinds.SWITCH | None)
-    target: str = key("auto", word(*TARGETS), also="target_session_attrs")
+    target: str = key("auto", word(*_TARGETS), also="target_session_attrs")
     timeout: float = key(5.0, seconds())
     max_waiting: int = key(0, whole(0))
     query_timeout: int | None = key(None, kinds.MILLISECONDS | None, also="statement_timeout")
-    max_idle: float = key(300.0, seconds(0, LONGEST_AGE))
-    max_lifetime: float = key(1800.0, seconds(0, LONGEST_AGE))
+    max_idle: float = key(300.0, seconds(0, _LONGEST_AGE))
+    max_lifetime: float = key(1800.0, seconds(0, _LONGEST_AGE))
     validate: str = key("auto", word("auto", "always", "never"))
-    ping_after: float = key(30.0, seconds(0, LONGEST_AGE))
+    ping_after: float = key(30.0, seconds(0, _LONGEST_AGE))
     reset: str = key("auto", word("auto", "always", "never"))
-    max_lag: float | None = key(5.0, seconds(NOT_0) | None)
+    max_lag: float | None = key(5.0, seconds(_NOT_0) | None)
     max_lag_bytes: int | None = key(None, whole(1, 2**63 - 1, " of bytes") | None)
     hold_warning: float = key(30.0, seconds())
     idle_in_transaction_timeout: float = key(60.0, seconds(), also="idle_in_transaction_session_timeout")

@@ -5,9 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NoReturn
-
-__all__ = ["SOUNDS_SECRET", "Place", "Refused", "shown"]
 
 _PLAIN_NAME = re.compile(r"[\w-]{1,60}\Z")
 
@@ -16,10 +13,6 @@ _PLAIN_NAME = re.compile(r"[\w-]{1,60}\Z")
 SOUNDS_SECRET = re.compile(r"://|[=@]|pass|pwd|secret|token|_key|options", re.IGNORECASE)
 
 _LARGEST = 10**18  # a much longer integer cannot even be put into words (sys.set_int_max_str_digits)
-
-
-class Refused(Exception):
-    """There is no value to keep; the problem has been reported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +32,6 @@ class Place:
 
     def report(self, text: str) -> None:
         self.problems.append(f"{self.path or 'configuration'}: {text}")
-
-    def refuse(self, value: object, allowed: str, *, secret: bool = False) -> NoReturn:
-        """Report that ``value`` is not what is allowed, and raise Refused."""
-        self.report(f"found {shown(value, secret=secret)}; allowed: {allowed}")
-        raise Refused
 
 
 def shown(value: object, *, secret: bool = False) -> str:

@@ -7,8 +7,6 @@ from typing import Any
 
 from pgdbpool.config.problems import SOUNDS_SECRET
 
-__all__ = ["ReadOnly"]
-
 
 class ReadOnly(Mapping[str, Any]):
     """A copy of ``items`` in their order; ``repr`` shows ``***`` in place of a text or number whose name sounds secret.

@@ -15,13 +15,11 @@ from pgdbpool.config.options import EndpointOptions
 from pgdbpool.config.problems import Place, shown
 from pgdbpool.config.sections import Section, keys_of
 
-__all__ = ["check"]
-
 
 def check(endpoints: Sequence[Section], groups: Sequence[Section]) -> None:
     """Report every breach; a DSN's ``connect_timeout`` and ``sslmode`` become those of its endpoint."""
     for endpoint in endpoints:
-        parts = _parts(endpoint)
+        parts, _ = read_dsn(endpoint.get("dsn"))
         _said_once(endpoint, parts)
         _values_in_dsn(endpoint, parts)
         _one_server(endpoint, parts)
@@ -39,15 +37,6 @@ def check(endpoints: Sequence[Section], groups: Sequence[Section]) -> None:
 _SEVERAL = re.compile(r",|://|.@")  # a leading @: an abstract Unix socket
 _NUMBER = re.compile(r"[0-9]{1,9}\Z")
 _INSTEAD_OF_DSN = ("host", "port", "name", "user", "ssl", "sslrootcert", "sslcert", "sslkey")
-
-
-def _parts(endpoint: Section) -> dict[str, Any]:
-    """What the DSN says, if there is one; taking it apart is the first rule."""
-    parts, problem = read_dsn(endpoint.get("dsn"))
-    if problem:
-        endpoint.report(problem, "dsn")
-        endpoint.broken.add("dsn")
-    return parts
 
 
 def _said_once(endpoint: Section, parts: dict[str, Any]) -> None:
@@ -94,7 +83,7 @@ def _labels(endpoints: Iterable[Section]) -> None:
     for endpoint in endpoints:
         if endpoint.broken & {"label", "host", "port", "dsn", "libpq"}:
             continue
-        earlier = first.setdefault(EndpointOptions(**endpoint.fields()).label, endpoint.at)
+        earlier = first.setdefault(endpoint.made().label, endpoint.at)
         if earlier is not endpoint.at:
             endpoint.report(f"found the label of {earlier.path}; allowed: a label of its own", "label")
 
@@ -105,9 +94,8 @@ def _labels(endpoints: Iterable[Section]) -> None:
 def _minimum(group: Section) -> None:
     count, minimum = group.get("connection_count"), group.get("min_connections")
     if count and minimum and minimum > count:
-        group.report(
-            f"found {shown(minimum)}; allowed: at most `connection_count`, which is {count}", "min_connections"
-        )
+        allowed = f"at most `connection_count`, which is {count}"
+        group.report(f"found {shown(minimum)}; allowed: {allowed}", "min_connections")
 
 
 def _date_style(group: Section) -> None:
@@ -137,12 +125,9 @@ _NOT_BEHIND_POOLER = (
 
 def _behind_pooler(endpoints: Sequence[Section], groups: Sequence[Section]) -> None:
     pooled = [each for each in endpoints if each.get("pooler")]
-    for endpoint in pooled:
-        if endpoint.get("session_tmp_buffer"):
-            endpoint.report(_NOT_BEHIND_POOLER, "session_tmp_buffer")
-        if "options" in (endpoint.get("libpq") or ()):
-            endpoint.report(_NOT_BEHIND_POOLER, "libpq", "options")
-    for group in groups if pooled else ():
-        for key in ("settings", "sqlprepare"):
-            if group.get(key):
-                group.report(_NOT_BEHIND_POOLER, key)
+    for section in (*pooled, *(groups if pooled else ())):
+        for key in ("session_tmp_buffer", "settings", "sqlprepare"):
+            if section.values.get(key):
+                section.report(_NOT_BEHIND_POOLER, key)
+        if "options" in (section.values.get("libpq") or ()):
+            section.report(_NOT_BEHIND_POOLER, "libpq", "options")

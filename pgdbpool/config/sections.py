@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import MISSING, Field, dataclass, field, fields
 from difflib import get_close_matches
 from functools import cache, partial, reduce
 from typing import Any
 
 from pgdbpool.config.kinds import Kind
-from pgdbpool.config.problems import Place, Refused
-
-__all__ = ["REQUIRED", "Section", "did_you_mean", "has_own_key", "key", "keys_of", "section"]
+from pgdbpool.config.problems import Place
 
 REQUIRED = MISSING
 
@@ -37,7 +34,7 @@ def keys_of(options: type) -> dict[str, Field[Any]]:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One dict, read: the ``values`` that it has and that can be used, by key; ``broken``: the keys with a problem."""
+    """One dict, read: its ``values`` by key, None for one that was refused; ``broken``: the keys with a problem."""
 
     at: Place
     options: type
@@ -45,15 +42,15 @@ class Section:
     broken: set[str] = field(default_factory=set)
 
     def get(self, key: str) -> Any:
-        """The value, else the default; None where there was a value that was refused."""
-        return self.values.get(key, None if key in self.broken else keys_of(self.options)[key].default)
+        """The value, else the default."""
+        return self.values.get(key, keys_of(self.options)[key].default)
 
     def report(self, text: str, *path: str) -> None:
         reduce(Place.under, path, self.at).report(text)
 
-    def fields(self) -> dict[str, Any]:
-        """The values by field."""
-        return {keys_of(self.options)[key].name: value for key, value in self.values.items()}
+    def made(self, **more: Any) -> Any:
+        """The options themselves; ``more`` are further fields, or others."""
+        return self.options(**{keys_of(self.options)[key].name: value for key, value in self.values.items()} | more)
 
 
 def section(options: type, title: str) -> Kind:
@@ -68,16 +65,15 @@ def _read(options: type, found: Mapping[Any, Any], at: Place) -> Section:
     for name, value in found.items():
         before = len(at.problems)
         if name in keys:
-            with suppress(Refused):
-                section.values[name] = keys[name].metadata["kind"].read(value, at.under(name))
+            section.values[name] = keys[name].metadata["kind"].read(value, at.under(name))
         elif name not in _RETIRED:
-            at.under(name).report(f"unknown key; {_meant(str(name), options)}allowed: {', '.join(keys)}")
+            section.report(f"unknown key; {_meant(str(name), options)}allowed: {', '.join(keys)}", name)
         if len(at.problems) > before:
             section.broken.add(name)
     for name, each in keys.items():
         if each.default is REQUIRED and name not in found:
-            at.under(name).report(f"missing; allowed: {each.metadata['kind'].allowed}")
-            section.broken.add(name)
+            section.report(f"missing; allowed: {each.metadata['kind'].allowed}", name)
+            section.values[name] = None
     return section
 
 

@@ -100,11 +100,6 @@ class Cluster:
             raise ClusterError("the server does not run")
         return self._server.pid
 
-    @property
-    def conninfo(self) -> str:
-        """How libpq reaches it by the socket, as the superuser: for the server's own programs and for standbys."""
-        return str(make_dsn(host=str(self.socket_dir), port=self.port, user=self.superuser))
-
     def start(self) -> Cluster:
         """Start the server (the first time: make it) and return when it accepts connections.
 
@@ -159,22 +154,22 @@ class Cluster:
         if self.sql("SELECT pg_promote(true, 30)") != [(True,)]:
             raise ClusterError(f"the standby is no primary after 30 s:\n{_tail(self.log)}")
 
-    def follow(self, primary: Cluster) -> Cluster:
-        """Be a standby of another primary from now on.
+    def follow(self, primary: Cluster, *others: Cluster) -> Cluster:
+        """Be a standby of that primary from now on; if it is lost, of the one of ``others`` that is promoted.
 
         A standby that runs changes over and keeps its sessions. Any other server is stopped, gives up its data for a
         copy of the primary's, and starts on its old port: what an old primary had written alone is lost.
         """
-        self._primary = primary
-        if self._server is not None and self.sql("SELECT pg_is_in_recovery()") == [(True,)]:
-            self.sql("ALTER SYSTEM SET primary_conninfo = %s", (primary.conninfo,))
-            self.sql("SELECT pg_reload_conf()")
-            return self
-        self.stop("immediate")
-        self._free_shared_memory()
-        shutil.rmtree(self.data)
-        self._fill()
-        return self.start()
+        if self._server is None or self.sql("SELECT pg_is_in_recovery()") != [(True,)]:
+            self.stop("immediate")
+            self._free_shared_memory()
+            shutil.rmtree(self.data)
+            self._primary = primary
+            self._fill()
+            self._launch()
+        self.sql("ALTER SYSTEM SET primary_conninfo = %s", (_conninfo(primary, *others),))
+        self.sql("SELECT pg_reload_conf()")
+        return self
 
     def close(self) -> None:
         """Stop the server at once and remove all that it left."""
@@ -242,7 +237,7 @@ class Cluster:
             self._configure({**_SETTINGS, **self._settings}, _HBA if self._hba is None else self._hba)
         else:
             options = ["--checkpoint=fast", "--no-sync", "--no-manifest", "--write-recovery-conf"]
-            self._run("pg_basebackup", "-d", self._primary.conninfo, *options)
+            self._run("pg_basebackup", "-d", _conninfo(self._primary), *options)
             self._configure(self._settings, self._hba)
 
     def _configure(self, settings: Mapping[str, str], rules: str | None) -> None:
@@ -340,6 +335,12 @@ class Cluster:
         except (OSError, IndexError):
             return
         ctypes.CDLL(None).shmctl(int(line.split()[1]), 0, None)  # IPC_RMID
+
+
+def _conninfo(*clusters: Cluster) -> str:
+    """How a standby reaches the primary among them: by the socket, as the superuser."""
+    hosts, ports = ",".join(str(each.socket_dir) for each in clusters), ",".join(str(each.port) for each in clusters)
+    return str(make_dsn(host=hosts, port=ports, user=Cluster.superuser, target_session_attrs="read-write"))
 
 
 def _free_port() -> int:

@@ -1,4 +1,4 @@
-"""What ``pgdbpool demo`` does: PostgreSQL, gunicorn and the shop, until it is told to stop."""
+"""What ``pgdbpool demo`` does: a PostgreSQL primary with two standbys, gunicorn and the shop, until it is told to stop."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from importlib.util import find_spec
 from pgdbpool.demo import gunicorn_settings as settings
 from pgdbpool.demo.cluster import Cluster, ClusterError
 from pgdbpool.demo.ports import PREFERRED, listen
-from pgdbpool.demo.serving import NotServing, database_for_shop, gunicorn, wait_until_it_answers
+from pgdbpool.demo.serving import NotServing, database_for_shop, gunicorn, several_for_shop, wait_until_it_answers
 from pgdbpool.demo.signals import Signals
 
-_CONNECTIONS = 4  # pooled ones per worker, for its sixteen threads
+_STANDBYS = 2
+_CONNECTIONS = 4  # pooled ones per worker and server, for its sixteen threads
 
 
 def run(port: int | None = None, duration: float | None = None) -> int:
@@ -43,15 +44,9 @@ def _serve(stack: ExitStack, say: _Progress, signals: Signals, port: int | None,
     number = listener.getsockname()[1]
     if port is None and number != PREFERRED:
         say(f"port {PREFERRED} is taken, so it will be {number}")
-    cluster = Cluster()
-    say(f"starting PostgreSQL from {cluster.binaries}")
-    stack.enter_context(cluster)
-    signals.check()
-    version, where = cluster.sql("SHOW server_version")[0][0], f"-h {cluster.socket_dir} -p {cluster.port}"
-    say(f"PostgreSQL {version} accepts connections: psql {where} -U {cluster.superuser}")
-    environment = {**database_for_shop(cluster), "SHOP_CONNECTIONS": str(_CONNECTIONS)}
-    say("made a database, and a role that may log in and nothing else")
-    say(f"starting gunicorn: {settings.workers} workers with {settings.threads} threads and {_CONNECTIONS} connections")
+    environment = _databases(stack, say, signals)
+    pooled = f"{_CONNECTIONS} connections to each server"
+    say(f"starting gunicorn: {settings.workers} workers with {settings.threads} threads and {pooled}")
     server = stack.enter_context(gunicorn(listener, environment))
     with signals.heard():
         wait_until_it_answers(server, number)
@@ -61,6 +56,30 @@ def _serve(stack: ExitStack, say: _Progress, signals: Signals, port: int | None,
     with signals.heard(), suppress(subprocess.TimeoutExpired):
         raise NotServing(f"gunicorn ended by itself, with status {server.wait(duration)}")
     say("stopping")
+
+
+def _databases(stack: ExitStack, say: _Progress, signals: Signals) -> dict[str, str]:
+    """Start a primary and its standbys; the environment by which the shop finds them."""
+    primary = Cluster()
+    say(f"starting PostgreSQL from {primary.binaries}")
+    stack.enter_context(primary)
+    signals.check()
+    version = primary.sql("SHOW server_version")[0][0]
+    say(f"PostgreSQL {version} accepts connections: {_psql(primary)}")
+    environment = database_for_shop(primary)
+    say("made a database, and a role that may log in and nothing else")
+    standbys = [Cluster(primary=primary) for _ in range(_STANDBYS)]
+    for number, standby in enumerate(standbys, 1):
+        stack.enter_context(standby)
+        signals.check()
+        say(f"standby {number} replays what the primary does: {_psql(standby)}")
+    for standby in standbys:
+        standby.follow(primary, *(other for other in standbys if other is not standby))
+    return {**environment, **several_for_shop(primary, *standbys), "SHOP_CONNECTIONS": str(_CONNECTIONS)}
+
+
+def _psql(cluster: Cluster) -> str:
+    return f"psql -h {cluster.socket_dir} -p {cluster.port} -U {cluster.superuser}"
 
 
 class _Progress:

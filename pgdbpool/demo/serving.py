@@ -24,12 +24,20 @@ class NotServing(RuntimeError):
 
 
 def database_for_shop(cluster: Cluster, name: str = "shop") -> dict[str, str]:
-    """Make a database and a role that owns it and has LOGIN only; the environment by which the shop finds them."""
+    """Make a database and a role that owns it and has LOGIN only; the environment by which the shop finds them.
+
+    Standbys that are made afterwards have both from the start.
+    """
     password = secrets.token_urlsafe(16)
     cluster.create_role(name, password)
     cluster.create_database(name, name)
     place = {"PGHOST": "127.0.0.1", "PGPORT": str(cluster.port), "PGDATABASE": name, "PGUSER": name}
     return {**place, "PGPASSWORD": password}
+
+
+def several_for_shop(*clusters: Cluster) -> dict[str, str]:
+    """What the environment says in addition where the shop has more servers than one."""
+    return {"SHOP_SERVERS": " ".join(f"127.0.0.1:{cluster.port}" for cluster in clusters)}
 
 
 @contextmanager

@@ -95,13 +95,13 @@ def open_session(
     raw = _connected(endpoint, group, quirks)
     extensions.connection.autocommit.__set__(raw, True)  # type: ignore[attr-defined]
     limit = statement_limit(endpoint, group)
-    session = Session(raw, endpoint.pooler)
+    session = Session(raw, endpoint.pooler, limit)
     born(session)
     try:
+        session.note_role()
         if group.on_connect is not None:
             _let_user_prepare(session, group.on_connect, limit / 1000 + 1 if limit else 0)
         session.note_client_side()
-        session.note_role()
     except BaseException:
         died(session)
         raise

@@ -16,12 +16,22 @@ from psycopg2 import extensions
 
 from pgdbpool.driver.place import peer
 
-__all__ = ["TCP_USER_TIMEOUT", "Session", "abandon_nameless"]
+__all__ = ["TCP_USER_TIMEOUT", "Session", "abandon_nameless", "limit_of"]
 
 TCP_USER_TIMEOUT = 15_000  # milliseconds
 _MOMENT = 3.0  # seconds for a question of the pool's own
 
 IN_TRANSACTION = (extensions.TRANSACTION_STATUS_INTRANS, extensions.TRANSACTION_STATUS_INERROR)
+
+
+# The server's statement_timeout goes first; the pool's own limit is for a server that does not answer at all. Together
+# with the Watch's tick it stays below the one second that is promised on top of query_timeout.
+_GRACE = 0.6
+
+
+def limit_of(query_timeout: int) -> float:
+    """Seconds that a whole answer may take, for a ``query_timeout`` in milliseconds; 0 for no limit."""
+    return query_timeout / 1000 + _GRACE if query_timeout else 0.0
 
 
 class Session:
@@ -37,8 +47,10 @@ class Session:
     server, and None where no statement can.
     """
 
-    def __init__(self, raw: Any, pooled_by: str | None) -> None:
+    def __init__(self, raw: Any, pooled_by: str | None, query_timeout: int) -> None:
         self.raw = raw
+        self.query_timeout = query_timeout
+        self.limit = limit_of(query_timeout)
         self._duplicate = socket.socket(fileno=os.dup(raw.fileno()))
         self.peer = peer(self._duplicate)
         poller = select.poll()
@@ -49,6 +61,7 @@ class Session:
         self.pooled_by = pooled_by
         self.backend_pid = raw.info.backend_pid
         self.in_recovery = False  # as far as the server has reported
+        self.read_only = False  # whether its transactions are so unless they say otherwise; before on_connect
         self.client_side: dict[str, Any] = {}
         self.restore: str | None = ""
 
@@ -107,6 +120,7 @@ class Session:
             self.ask_role(_MOMENT)
         else:
             self.in_recovery = reported == "on"
+        self.read_only = self.raw.get_parameter_status("default_transaction_read_only") == "on"
 
     def changed_role(self) -> bool:
         """Whether the last answer brought the news of a promotion, which ``in_recovery`` then tells."""
@@ -115,11 +129,6 @@ class Session:
             return False
         self.in_recovery = not self.in_recovery
         return True
-
-    @property
-    def refuses_writes(self) -> bool:
-        """Whether its transactions are READ ONLY unless they say otherwise."""
-        return bool(self.raw.get_parameter_status("default_transaction_read_only") == "on")
 
     def identity(self, limit: float) -> Any:
         """Equal for two addresses of one server: a cluster's standbys share its identifier, but not the start; or None."""
@@ -147,7 +156,7 @@ class Session:
     def answers(self, limit: float) -> bool:
         """Ask the server for a sign of life, for at most ``limit`` seconds."""
         try:
-            self.execute("SELECT 1", None, limit)
+            self.ask_role(limit)
         except psycopg2.Error:
             return False
         return True

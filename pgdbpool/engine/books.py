@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +16,6 @@ from pgdbpool.waiting import CLEANING, GONE, IDLE, Need, Route, Shelf, Size, Slo
 if TYPE_CHECKING:
     from pgdbpool.engine.group import Group
     from pgdbpool.engine.owners import Owner
-
-__all__ = ["NOT_BORROWED", "Books", "Hooks", "Tally"]
 
 NOT_BORROWED = "this connection is not borrowed: it was given back, or taken back from a thread that ended"
 
@@ -95,7 +93,7 @@ class Books:
 
     def _aim(self) -> None:
         """Under the lock."""
-        views = [shelf.view() for shelf in self.shelves]
+        views = [_seen_from(shelf) for shelf in self.shelves]
         for route in self.routes:
             route.aim(self.shelves, views)
         if self.size is not None:
@@ -212,8 +210,8 @@ class Books:
             return False
         if now < slot.expires_at:
             return True
-        shelf.short = True
-        return len(shelf.members) + shelf.opening < shelf.capacity
+        shelf.short |= not shelf.opening
+        return bool(shelf.opening) or len(shelf.members) < shelf.capacity
 
     def _set_free(self, slot: Slot) -> None:
         """Under the lock: to whoever waited longest, or on its shelf."""
@@ -253,6 +251,8 @@ class Books:
             grow = self._wants(slot.shelf)
         if news:
             self.hooks.condemned(slot.shelf)
+        if not slot.shelf.members and len(self.shelves) > 1:
+            self.reroute()  # a server that takes no more sessions is of no use without any
         self.hooks.close(slot)
         if grow:
             self.hooks.grow(slot.shelf)
@@ -310,9 +310,9 @@ class Books:
         """
         with self._lock:
             leaving = self._withdraw(*superfluous(shelf, now, max_idle))
-            if old := outdated(shelf, now):
+            if (old := outdated(shelf, now)) and not shelf.opening:
                 shelf.short = True
-                if len(shelf.members) + shelf.opening >= shelf.capacity:
+                if len(shelf.members) >= shelf.capacity:
                     leaving += self._withdraw(old[0])
             return leaving
 
@@ -364,8 +364,14 @@ class Books:
         return theirs
 
 
+def _seen_from(shelf: Shelf) -> View:
+    """What is known of the server, as it matters to this group."""
+    view = shelf.view()
+    return replace(view, there=False) if view.full and not shelf.members else view
+
+
 def _is_hopeless(shelf: Shelf) -> bool:
     """Under the lock: nothing will come of this server, and nothing of it is open."""
-    if shelf.capacity == 0:
+    if shelf.view().drained:
         return True
     return not shelf.members and shelf.hopeless is not None and monotonic() < shelf.hopeless_until

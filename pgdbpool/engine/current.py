@@ -8,8 +8,6 @@ from typing import Any
 from pgdbpool.engine.owners import present_owner
 from pgdbpool.errors import PoolClosed
 
-__all__ = ["default_pool", "make_default"]
-
 # Guards _pool while it is exchanged, so that of two `init` at once each closes the one that it replaced. Forbidden under
 # it: making or closing a pool.
 _lock = threading.Lock()

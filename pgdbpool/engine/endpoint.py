@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from time import monotonic
 from typing import Any, Literal
 
@@ -12,8 +12,6 @@ from pgdbpool.config import EndpointOptions
 from pgdbpool.driver.failures import ConnectFailure
 from pgdbpool.driver.place import listens
 from pgdbpool.waiting import Backoff, Role, View
-
-__all__ = ["Endpoint", "Health"]
 
 log = logging.getLogger("pgdbpool.endpoint")
 
@@ -36,13 +34,14 @@ class Endpoint:
         self.options = options
         self.label = options.label
         self.quirks: set[str] = set()
-        self.role: Role = "unknown" if options.role == "auto" else options.role  # type: ignore[assignment]
+        self.role: Role = self._configured_role()
         self.read_only = False
         self.identity: Hashable = None
         self.drained = False
         self.answered_at: float | None = None  # the last probe; written by the Monitor alone
         self.last_error: BaseException | None = None
         self.last_failure: ConnectFailure | None = None
+        self.failed_at = 0.0
         self.connects = 0
         self._changed = changed
         self._away_since = 0.0
@@ -66,7 +65,7 @@ class Endpoint:
             for name in changed:
                 setattr(self, name, news[name])
             now = monotonic()
-            if before in _AWAY and self.health in _THERE:
+            if self.health in _THERE and (before in _AWAY or (before == "unknown" and self.connects)):
                 self._back_at = now
             elif before not in _AWAY and self.health in _AWAY:
                 self._away_since = now
@@ -112,9 +111,9 @@ class Endpoint:
 
     def connected(self) -> None:
         """A connection of some group is open."""
+        self.reached()
         with self._lock:
             self.connects += 1
-        self.reached()
 
     def reached(self) -> None:
         """An attempt to connect succeeded."""
@@ -131,7 +130,7 @@ class Endpoint:
         with self._lock:
             was = self.health
             self._dialled_since = None
-            self.last_error, self.last_failure = error, failure
+            self.last_error, self.last_failure, self.failed_at = error, failure, monotonic()
             longest = _LONGEST_PAUSE if failure.deaf else HOT
             self._backoff.failed(monotonic(), longest, max(at_least, HOT if failure.permanent else 0.0))
         health = "failed" if failure.permanent else "full" if failure.full and was in _THERE else "down"
@@ -150,7 +149,7 @@ class Endpoint:
 
     def overdue(self) -> None:
         """A probe is not answered."""
-        if self.health == "up" and self._note(health="silent"):
+        if self.health in _THERE and self._note(health="silent"):
             log.warning("%s: does not answer", self.label)
 
     def answered(self) -> None:
@@ -163,10 +162,13 @@ class Endpoint:
         self._note(drained=True)
 
     def resume(self) -> None:
-        """Back to work, and dialled at once."""
+        """Back to work. What it was before does not count: it is dialled at once, and tells what it is now."""
         with self._lock:
             self._backoff.succeeded()
-        self._note(drained=False)
+        self._note(drained=False, health="unknown", role=self._configured_role(), identity=None)
+
+    def _configured_role(self) -> Role:
+        return "unknown" if self.options.role == "auto" else self.options.role  # type: ignore[return-value]
 
     # -- what is known of it ------------------------------------------------------------------------------------------
 
@@ -176,6 +178,7 @@ class Endpoint:
             role=self.role,
             read_only=self.read_only,
             there=self.health in _THERE,
+            full=self.health == "full",
             away=self.health in _AWAY,
             drained=self.drained,
             weight=self.options.weight * self._eased(monotonic()),
@@ -206,3 +209,8 @@ class Endpoint:
         if dialled > HOT:
             words += f", connecting for {dialled:.1f} s"
         return f"{words}: {failure.text}" if failure is not None and state not in ("up", "drained") else words
+
+
+def latest_error(endpoints: Iterable[Endpoint]) -> BaseException | None:
+    """The last connect error to any of them, however long ago."""
+    return max(endpoints, key=lambda each: each.failed_at).last_error

@@ -18,15 +18,14 @@ from pgdbpool.driver.guarded import take_back
 from pgdbpool.driver.opening import Unprepared, open_session, statement_limit
 from pgdbpool.driver.session import Session
 from pgdbpool.engine import forking
-from pgdbpool.engine.endpoint import HOT, Endpoint
-from pgdbpool.engine.group import Group, Hooks
+from pgdbpool.engine.books import Hooks
+from pgdbpool.engine.endpoint import HOT, Endpoint, latest_error
+from pgdbpool.engine.group import Group
 from pgdbpool.engine.keeper import Stock
 from pgdbpool.engine.loans import Loans
 from pgdbpool.engine.sentences import explained, holders
 from pgdbpool.errors import ConfigError
 from pgdbpool.waiting import Shelf, Size, Slot, lifetime, needs
-
-__all__ = ["CLOSED", "Engine"]
 
 log = logging.getLogger("pgdbpool.engine")
 
@@ -153,7 +152,7 @@ class Engine:
             endpoint.refused(error, failure, self.restraint * (monotonic() - began))
         else:
             own = "default_transaction_read_only" in stock.options.settings
-            endpoint.learn(session.in_recovery, session.refuses_writes and not own)
+            endpoint.learn(session.in_recovery, session.read_only and not own)
             endpoint.connected()
         finally:  # whatever was raised, also by the user's password or logging
             if session is None:
@@ -224,14 +223,14 @@ class Engine:
             session.shut_down(CLOSED)
 
     def after_fork_in_child(self) -> None:
+        for endpoint in self.endpoints:
+            endpoint.after_fork_in_child()
         theirs = {session for group in self.groups.values() for session in group.after_fork_in_child()} | self.guests
         self._inherited |= theirs  # kept: no destructor may run on them
         self.guests.clear()
         for session in theirs:
             take_back(session.raw)
             session.abandon()
-        for endpoint in self.endpoints:
-            endpoint.after_fork_in_child()
         self._start_anew()
 
     # -- changes ------------------------------------------------------------------------------------------------------
@@ -265,7 +264,7 @@ class Engine:
         return "; ".join(endpoint.describe() for endpoint in self.endpoints)
 
     def last_error(self) -> BaseException | None:
-        return next((each.last_error for each in self.endpoints if each.last_error is not None), None)
+        return latest_error(self.endpoints)
 
 
 _living: weakref.WeakSet[Engine] = weakref.WeakSet()

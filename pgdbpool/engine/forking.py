@@ -11,8 +11,6 @@ from typing import Protocol
 
 from pgdbpool.driver.session import abandon_nameless
 
-__all__ = ["Forkable", "connecting", "register"]
-
 _PATIENCE = 1.0  # seconds that a fork waits for connects under way
 
 

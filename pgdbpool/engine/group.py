@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from time import monotonic
 from typing import NoReturn
 
-from pgdbpool.engine.books import NOT_BORROWED, Books, Hooks, Tally
+from pgdbpool.engine.books import NOT_BORROWED, Books, Hooks
 from pgdbpool.engine.owners import Owner
 from pgdbpool.errors import NestedCheckout, PoolClosed, PoolError, TooManyRequests
 from pgdbpool.waiting import CLEANING, Need, Route, Shelf, Size, Slot, Waiter
-
-__all__ = ["Group", "Hooks", "Tally"]
 
 _PING = 1.0  # seconds that a suspect has to answer in
 
@@ -144,15 +142,9 @@ class Group(Books):
             return PoolClosed()
         if 0 < self._max_waiting <= self.waiting() and not again:
             return TooManyRequests()
-        if route.shelves and all(self._holds_all(owner, shelf) for shelf in route.shelves):
+        if _holds_all(owner, route):
             return NestedCheckout()
         return self._hopeless(route)
-
-    @staticmethod
-    def _holds_all(owner: Owner, shelf: Shelf) -> bool:
-        """No connection of this server will ever come to that owner, because he has them all himself."""
-        members = shelf.members
-        return bool(members) and len(members) >= shelf.capacity and all(slot.owner is owner for slot in members)
 
     def _fail(self, route: Route, reason: BaseException | None, since: float) -> NoReturn:
         """Count the failed wait and raise the error that explains it; ``reason`` is None when time ran out."""
@@ -179,3 +171,10 @@ class Group(Books):
         else:
             self.broken(slot, owner)
         return alive
+
+
+def _holds_all(owner: Owner, route: Route) -> bool:
+    """Under the lock: no connection will ever come to that owner, because he has them all himself."""
+    members = [slot for shelf in route.shelves for slot in shelf.members]
+    full = all(len(shelf.members) >= shelf.capacity for shelf in route.shelves)
+    return full and bool(members) and all(slot.owner is owner for slot in members)

@@ -6,8 +6,6 @@ from typing import Any
 
 from pgdbpool.errors import PoolError
 
-__all__ = ["Grip"]
-
 
 class Grip:
     """``with grip:`` around every use.

@@ -15,8 +15,6 @@ from pgdbpool.engine.group import Group
 from pgdbpool.engine.worker import Worker
 from pgdbpool.waiting import Shelf, Slot
 
-__all__ = ["Keeper", "Stock", "drained"]
-
 T = TypeVar("T")
 
 _KNOCK = 0.3  # seconds

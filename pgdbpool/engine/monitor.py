@@ -13,8 +13,6 @@ from pgdbpool.engine import forking
 from pgdbpool.engine.endpoint import Endpoint
 from pgdbpool.engine.worker import Worker
 
-__all__ = ["PATIENCE", "Monitor"]
-
 PERIOD = 1.0
 PATIENCE = 3.0  # seconds without an answer, three probes' time, after which a server counts as silent
 _RECENT = 0.4  # seconds
@@ -23,19 +21,19 @@ _RECENT = 0.4  # seconds
 class Monitor:
     """Probes one server by blocking calls, which the Watch cuts when the patience is over.
 
-    Away from it, it dials only where no group wants a connection: one of them does, not both.
+    A server that is not reached is left to the groups that want a connection to it: one dials, not both.
     """
 
     def __init__(
         self,
         endpoint: Endpoint,
         options: GroupOptions,
-        is_wanted: Callable[[], bool],
+        is_left_to_groups: Callable[[], bool],
         bury: Callable[[Session], None],
     ) -> None:
         self.endpoint = endpoint
         self._options = options
-        self._is_wanted = is_wanted
+        self._is_left_to_groups = is_left_to_groups
         self._bury = bury
         self.session: Session | None = None
         self.worker = Worker(f"pgdbpool-monitor-{endpoint.label}", self._round)
@@ -65,7 +63,7 @@ class Monitor:
                 self._dial()
             if (session := self.session) is not None and not self.worker.stopped:
                 session.ask_role(PATIENCE)
-                self.endpoint.learn(session.in_recovery, session.refuses_writes)
+                self.endpoint.learn(session.in_recovery, session.read_only)
                 self.endpoint.answered()
         except Exception:  # the Keeper learns what is wrong, and says so
             self.endpoint.answered_at = 0.0
@@ -78,7 +76,7 @@ class Monitor:
 
     def _dial(self) -> None:
         endpoint = self.endpoint
-        if endpoint.health != "up" and (self._is_wanted() or endpoint.health == "unknown" or not endpoint.dial()):
+        if endpoint.health != "up" and (self._is_left_to_groups() or not endpoint.dial()):
             return
         try:
             with forking.connecting():
@@ -86,7 +84,7 @@ class Monitor:
         except Exception as error:
             endpoint.refused(error, understand(error))
             raise
-        endpoint.learn(session.in_recovery, session.refuses_writes)
+        endpoint.learn(session.in_recovery, session.read_only)
         endpoint.reached()
         self.session = session
         endpoint.recognised(session.identity(PATIENCE))

@@ -9,8 +9,6 @@ from pgdbpool.engine.endpoint import Endpoint
 from pgdbpool.engine.keeper import Stock
 from pgdbpool.engine.worker import Worker
 
-__all__ = ["Names"]
-
 log = logging.getLogger("pgdbpool.endpoint")
 
 PERIOD = 5.0  # seconds; libpq and the C library know no time to live

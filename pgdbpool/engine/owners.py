@@ -9,8 +9,6 @@ from typing import Any
 
 from pgdbpool.waiting import Waiter
 
-__all__ = ["Owner", "describe", "is_at_work", "open_transaction", "place_of_caller", "present_owner", "where_now"]
-
 _PACKAGE = __name__.partition(".")[0]
 # Not the whole package: the demo's shop is a user like any other.
 _ROOMS = tuple(f"{_PACKAGE}.{room}" for room in ("access.", "facade", "engine.", "driver.", "waiting.", "pool"))

@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from time import monotonic
 
-from pgdbpool.engine.endpoint import Endpoint
+from pgdbpool.engine.endpoint import Endpoint, latest_error
 from pgdbpool.engine.group import Group
 from pgdbpool.engine.owners import describe, where_now
 from pgdbpool.errors import DBOfflineError, NestedCheckout, PoolClosed, PoolError, PoolTimeout, TooManyRequests
 from pgdbpool.waiting import Route, Shelf, Slot
-
-__all__ = ["explained", "holders"]
 
 _FRESH = 1.5  # seconds since an answer to a probe, in which a server is there although it takes no new connection
 _SHOWN = 8  # holders named in a message
@@ -40,7 +38,7 @@ def explained(group: Group, route: Route, reason: BaseException | None, waited: 
         return PoolTimeout(f"{start} no connection within {waited:.2f} s, {lent} of {capacity} are held. {state}")
     asked = "" if route.need == "any" else f" as {route.need}"
     error = DBOfflineError(f"{start} no server is usable{asked} (waited {waited:.2f} s). {state}")
-    error.__cause__ = reason or next((each.last_error for each in endpoints if each.last_error), None)
+    error.__cause__ = reason or latest_error(endpoints)
     return error
 
 

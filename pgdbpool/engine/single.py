@@ -11,7 +11,7 @@ from pgdbpool.engine.group import Group
 from pgdbpool.engine.owners import Owner
 from pgdbpool.waiting import Route, Shelf, Slot
 
-__all__ = ["Single"]
+_LOOK = 0.1  # seconds between two looks at the servers while a request waits
 
 
 class NoLock(nullcontext[None]):
@@ -51,8 +51,9 @@ class SingleGroup(Group):
             patience = deadline - monotonic()
             if patience <= 0:
                 self._fail(route, None, since)
-            pause = min((shelf.source.delay() for shelf in route.shelves), default=0.0)
-            sleep(min(pause or 0.001, patience))
+            pause = min((shelf.source.delay() for shelf in route.shelves), default=_LOOK)
+            sleep(min(pause or 0.001, _LOOK, patience))
+            self.engine.look_around()
 
 
 class Single(Engine):
@@ -82,6 +83,13 @@ class Single(Engine):
             return False
         self.open(stock)
         return True
+
+    def look_around(self) -> None:
+        """What the monitors do elsewhere: ask what the servers are, on connections that nobody uses."""
+        for stock in self.stocks:
+            for slot in stock.shelf.idle[:1]:
+                if len(self.endpoints) > 1 and slot.resource.answers(_LOOK):
+                    stock.shelf.source.learn(slot.resource.in_recovery, slot.resource.read_only)
 
     def tidy(self) -> None:
         """What the Watch does elsewhere: take back what was dropped, let the old go."""

@@ -11,8 +11,6 @@ from __future__ import annotations
 from pgdbpool.engine.owners import is_at_work
 from pgdbpool.waiting import CLEANING, Slot
 
-__all__ = ["is_astray"]
-
 _LONGEST_CLEANING = 60.0  # seconds; the cleaner takes 5 at most for each
 
 

@@ -16,8 +16,6 @@ from pgdbpool.engine.names import Names
 from pgdbpool.engine.watch import Watch
 from pgdbpool.waiting import Shelf, Slot
 
-__all__ = ["Threaded"]
-
 _LINGER = 0.5  # seconds in which a thread that had found the pool before comes to use it
 _MOMENT = 0.1  # seconds that closing waits for a thread to end
 
@@ -37,9 +35,9 @@ class Threaded(Engine):
         return Keeper(endpoint, self.stocks_at(endpoint), self.open, super().clean, self.bury)
 
     def _monitor(self, endpoint: Endpoint) -> Monitor:
-        stocks = self.stocks_at(endpoint)
-        is_wanted = lambda: any(stock.group.wants(stock.shelf) for stock in stocks)  # noqa: E731
-        return Monitor(endpoint, self.probing_options(), is_wanted, self.bury)
+        stocks, alone = self.stocks_at(endpoint), len(self.endpoints) == 1
+        left_to_groups = lambda: alone or any(stock.group.wants(stock.shelf) for stock in stocks)  # noqa: E731
+        return Monitor(endpoint, self.probing_options(), left_to_groups, self.bury)
 
     # -- what the groups ask for ------------------------------------------------------------------------------------
 

@@ -16,8 +16,6 @@ from pgdbpool.engine.strays import is_astray
 from pgdbpool.engine.worker import Worker
 from pgdbpool.waiting import Shelf, Slot
 
-__all__ = ["Watch"]
-
 log = logging.getLogger("pgdbpool.watch")
 
 TICK = 0.2  # how late a deadline may be noticed

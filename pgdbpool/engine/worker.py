@@ -7,8 +7,6 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-__all__ = ["Worker"]
-
 log = logging.getLogger("pgdbpool.engine")
 
 _AGAIN = 1.0  # seconds after a failure

@@ -8,8 +8,6 @@ from typing import Any
 from pgdbpool.engine.engine import Engine
 from pgdbpool.waiting import BORROWED, IDLE
 
-__all__ = ["stats"]
-
 
 def stats(engine: Engine) -> dict[str, Any]:
     """JSON-serialisable; the figures of one group are of one moment."""

@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from pgdbpool.config import EndpointOptions, GroupOptions, PoolOptions
 from pgdbpool.driver.opening import keywords, statement_limit
 
-__all__ = ["explain"]
-
 
 def explain(options: PoolOptions, workers: int | None = None) -> str:
     """The plan, for ``workers`` processes: the argument, or else ``WEB_CONCURRENCY``, or else per process."""

@@ -11,8 +11,6 @@ from pgdbpool.engine import forking
 from pgdbpool.engine.endpoint import Endpoint
 from pgdbpool.engine.engine import Engine
 
-__all__ = ["check"]
-
 _PATIENCE = 3.0
 
 

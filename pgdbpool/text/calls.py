@@ -8,9 +8,7 @@ caller passes as ``END_OF_PREFIX``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-__all__ = ["CLAUSES", "END_OF_PREFIX", "SYNTAX", "called", "opens_clause"]
+import re
 
 END_OF_PREFIX = ")+"
 
@@ -26,66 +24,49 @@ SYNTAX = frozenset(
     """.split()
 )
 
-CLAUSES = frozenset(
+_CLAUSES = frozenset(
     """
     CASE DELETE EXCEPT FROM GROUP HAVING INSERT INTERSECT JOIN LIMIT MATCHED MERGE OFFSET ORDER RETURNING SELECT SET
     TABLE UNION UPDATE USING VALUES WHERE WINDOW WITH
     """.split()
 )
 
-_NEVER_AFTER = frozenset(["AS", "INTO", "ORDINALITY", "::", ")", "'", "e'"])
+_NEVER_AFTER = frozenset(["AS", "INTO", "ORDINALITY", "::", ")", "string", "escaped"])
 _OPERAND_STARTS = frozenset(["", "(", ",", "op", END_OF_PREFIX])
+_PHRASE = re.compile(
+    r"TABLESAMPLE (BERNOULLI|SYSTEM)|(GROUP|ORDER|PARTITION) BY|GROUPING SETS|(BIT|N?CHAR|CHARACTER) VARYING|TIME ZONE"
+)
 
 
 def opens_clause(word: str, before: str, clause: str) -> bool:
     """Whether ``word`` begins a new clause where ``clause`` was; in doubt what makes more names count as calls."""
-    opens = _OPENS_SOMETIMES.get(word)
-    return word in CLAUSES if opens is None else opens(before, clause)
+    if word == "SET":
+        return clause == "UPDATE"
+    if word == "UPDATE":
+        return before in ("", "(", ")", "DO", "THEN")
+    if word == "WITH":
+        return before in ("", "(")
+    return word in _CLAUSES and f"{before} {word}" not in ("THEN INSERT", "WITHIN GROUP")
 
 
 def called(word: str, before: str, clause: str) -> bool:
     """Whether ``word (`` is a call; ``before`` is the token in front of the name, ``clause`` the one that it is in."""
-    if word in SYNTAX or before in _NEVER_AFTER:
+    phrase = f"{before} {word}"
+    if word in SYNTAX or before in _NEVER_AFTER or _PHRASE.fullmatch(phrase):
         return False
-    if clause == "WITH" and (before in ("WITH", "RECURSIVE", ",") or (before, word) == ("NOT", "MATERIALIZED")):
+    if clause == "WITH" and (before in ("WITH", "RECURSIVE", ",") or phrase == "NOT MATERIALIZED"):
         return False
-    syntax = _SYNTAX_SOMETIMES.get(word)
-    return syntax is None or not syntax(before, clause)
+    if word in ("CUBE", "ROLLUP"):
+        return clause != "GROUP" or before not in ("BY", ",", "DISTINCT", "ALL")
+    if word in ("ILIKE", "JOIN", "LIKE"):
+        return before != "NOT" and _starts_operand(before)
+    if word == "SET":
+        return clause != "SET" or before == "NOT" or _starts_operand(before)
+    if phrase == "ON CONFLICT":
+        return clause in ("JOIN", "MERGE", "USING")
+    return phrase != "THEN INSERT" or clause != "MATCHED"
 
 
-def _after(*words: str) -> Callable[[str, str], bool]:
-    return lambda before, clause: before in words
-
-
-def _grouping(before: str, clause: str) -> bool:
-    return clause == "GROUP" and before in ("BY", ",", "DISTINCT", "ALL")
-
-
-def _infix(before: str, clause: str) -> bool:
-    return before == "NOT" or (before not in _OPERAND_STARTS and before not in SYNTAX)
-
-
-# By the token in front of the word and the clause that it is in.
-_SYNTAX_SOMETIMES: dict[str, Callable[[str, str], bool]] = {
-    "BERNOULLI": _after("TABLESAMPLE"),
-    "BY": _after("GROUP", "ORDER", "PARTITION"),
-    "CONFLICT": lambda before, clause: before == "ON" and clause not in ("JOIN", "MERGE", "USING"),
-    "CUBE": _grouping,
-    "ILIKE": _infix,
-    "INSERT": lambda before, clause: before == "THEN" and clause == "MATCHED",
-    "JOIN": _infix,
-    "LIKE": _infix,
-    "ROLLUP": _grouping,
-    "SET": lambda before, clause: clause == "SET" and before != "NOT" and _infix(before, clause),
-    "SETS": _after("GROUPING"),
-    "SYSTEM": _after("TABLESAMPLE"),
-    "VARYING": _after("BIT", "CHAR", "CHARACTER", "NCHAR"),
-    "ZONE": _after("TIME"),
-}
-_OPENS_SOMETIMES: dict[str, Callable[[str, str], bool]] = {
-    "GROUP": lambda before, clause: before != "WITHIN",
-    "INSERT": lambda before, clause: before != "THEN",
-    "SET": lambda before, clause: clause == "UPDATE",
-    "UPDATE": _after("", "(", ")", "DO", "THEN"),
-    "WITH": _after("", "("),
-}
+def _starts_operand(before: str) -> bool:
+    """Whether an operand, and no infix operator, may follow."""
+    return before in _OPERAND_STARTS or before in SYNTAX

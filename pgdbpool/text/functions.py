@@ -8,8 +8,6 @@ the catalogs of real servers.
 
 from __future__ import annotations
 
-__all__ = ["LEAVES_NOTHING", "READING"]
-
 READING = frozenset(
     """
     abbrev abs acldefault aclexplode acos acosd acosh age any_value area array_agg array_append array_cat array_dims

@@ -10,58 +10,50 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-__all__ = ["tokens"]
-
 _START = r"A-Za-z_\x80-\U0010ffff"  # not \w: a no-break space is a letter to the server
 _REST = _START + "0-9$"
 
+# Line comments have no name: they are no token.
 _TOKEN = re.compile(
     rf"""
       (?P<word>    (?! [eE]' ) [{_START}] [{_REST}]* )
     | (?P<string>  ' [^']* (?: '' [^']* )* '
-                 | [eE]' [^'\\]* (?: (?: \\. | '' ) [^'\\]* )* '
                  | (?P<delimiter> \$ (?: [{_START}] [{_START}0-9]* )? \$ ) .*? (?P=delimiter) )
+    | (?P<escaped> [eE]' [^'\\]* (?: (?: \\. | '' ) [^'\\]* )* ' )
     | (?P<quoted>  " [^"]* (?: "" [^"]* )* " )
     | (?P<param>   %s (?! [{_REST}] ) | %\( [\w.\ ]+ \)s (?! [{_REST}] ) )
-    | (?P<line>    -- [^\n\r]* )
-    | (?P<block>   /\* )
+    | --           [^\n\r]*
+    | (?P<comment> /\* )
     | (?P<broken>  ' | [eE]' | " | \$ (?: [{_START}] [{_START}0-9]* )? \$ | %[s(] )
-    | (?P<number>  [0-9]+ \.? | \$[0-9]+ )
-    | (?P<mark>    :: | %% | [^\ \t\n\r\f\v] )
+    | (?P<mark>    :: | [().,;] )
+    | (?P<op>      [0-9]+ \.? | \$[0-9]+ | %% | [^\ \t\n\r\f\v] )
     """,
     re.VERBOSE | re.DOTALL,
 )
 _COMMENT_EDGE = re.compile(r"/\*|\*/")
-_MARKS = frozenset("( ) . , ; ::".split())
-_TOKENS = {"param": "%", "broken": "broken", "number": "op"}
 _LOWER = {ord(a): ord(a) + 32 for a in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"}
 
 
 def tokens(sql: str) -> Iterator[tuple[str, str]]:
     """Each token, and the name that it stands for, if any; comments are left out.
 
-    A word in upper case, ``"`` for a quoted name, ``'`` or ``e'`` for a string, ``%`` for a placeholder, one of the marks
-    ``( ) . , ; ::``, ``op`` for the rest, and ``broken``.
+    A word in upper case, ``"`` for a quoted name, one of the marks ``( ) . , ; ::``, or in lower case what it is:
+    ``string``, ``escaped`` (a string with backslashes), ``param`` (a placeholder), ``broken``, ``op`` for the rest.
     """
-    at: int | None = 0
-    while at is not None:
-        start, at = at, None
-        for match in _TOKEN.finditer(sql, start):
-            kind = match.lastgroup
-            if kind == "block":
-                at = _after_comment(sql, match.end())
-                break
-            if kind == "word":
-                yield _word(match.group())
-            elif kind == "quoted":
-                yield '"', match.group()[1:-1].replace('""', '"')
-            elif kind == "string":
-                yield ("e'" if match.group()[0] in "eE" else "'"), ""
-            elif kind != "line":
-                yield _TOKENS.get(kind or "") or (match.group() if match.group() in _MARKS else "op"), ""
-        if at == -1:
-            yield "broken", ""
-            return
+    at = 0
+    while match := _TOKEN.search(sql, at):
+        at, kind, text = match.end(), match.lastgroup, match.group()
+        if kind == "word":
+            yield _word(text)
+        elif kind == "quoted":
+            yield '"', text[1:-1].replace('""', '"')
+        elif kind == "comment":
+            at = _after_comment(sql, at)
+            if not at:
+                yield "broken", ""
+                return
+        elif kind:
+            yield text if kind == "mark" else kind, ""
 
 
 def _word(word: str) -> tuple[str, str]:
@@ -70,10 +62,10 @@ def _word(word: str) -> tuple[str, str]:
 
 
 def _after_comment(sql: str, at: int) -> int:
-    """Where the comment ends whose inside begins at ``at``, those nested in it included; -1: nowhere."""
+    """Where the comment ends whose inside begins at ``at``, those nested in it included; 0: nowhere."""
     depth = 1
     for edge in _COMMENT_EDGE.finditer(sql, at):
         depth += 1 if edge.group() == "/*" else -1
         if not depth:
             return edge.end()
-    return -1
+    return 0

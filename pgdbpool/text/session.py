@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-__all__ = ["controls_transaction", "instead", "into_temporary"]
-
 _FORMS_BY_USE = {
     "pgdbpool.transaction()": "BEGIN, START, COMMIT, END, ROLLBACK, ABORT, LOCK",
     "pgdbpool.transaction() inside another one, which is a savepoint": "SAVEPOINT, RELEASE, ROLLBACK TO",
@@ -19,8 +17,10 @@ _FORMS_BY_USE = {
     "nothing: the pool cleans each connection itself": "DISCARD",
     "the group's `on_connect`": "LOAD",
 }
-_INSTEAD = {form: use for use, forms in _FORMS_BY_USE.items() for form in forms.split(", ")}
-_CONTROL = frozenset(["BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT", "PREPARE TRANSACTION"])
+_USE = {form: use for use, forms in _FORMS_BY_USE.items() for form in forms.split(", ")}
+
+# The forms that begin or end a transaction.
+CONTROL = frozenset(["BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT", "PREPARE TRANSACTION"])
 
 # What the first keyword alone does not tell.
 _FORMS = {
@@ -28,33 +28,23 @@ _FORMS = {
     "ROLLBACK TO": re.compile(r"ROLLBACK (WORK |TRANSACTION )?TO\b"),
     "COMMIT PREPARED": re.compile(r"(COMMIT|ROLLBACK) PREPARED\b"),
     "CREATE TEMP": re.compile(r'CREATE ((OR REPLACE )?((GLOBAL|LOCAL) )?TEMP(ORARY)?\b|(.* )?(PG_TEMP|"pg_temp") \.)'),
+    "SELECT INTO TEMP": re.compile(
+        r'SELECT INTO ((GLOBAL|LOCAL|UNLOGGED|TABLE) )*(TEMP(ORARY)?\b|PG_TEMP\b|"pg_temp")'
+    ),
     "COPY FROM STDIN": re.compile(r"COPY .*\bFROM STDIN\b"),
     "COPY TO STDOUT": re.compile(r"COPY .*\bTO STDOUT\b"),
 }
 
 
-def instead(head: Sequence[str]) -> str | None:
-    """The sentence for a statement that begins with ``head``.
+def form_of(head: Sequence[str]) -> str:
+    """The form of a statement that begins with ``head``, such as ``CREATE TEMP``; else its first token.
 
     Its tokens outside parentheses: words in upper case, points, ``"pg_temp"``, and ``"`` for any other quoted name.
     """
-    return _sentence(_form(head))
-
-
-def controls_transaction(head: Sequence[str]) -> bool:
-    """Whether it begins or ends a transaction."""
-    return _form(head) in _CONTROL
-
-
-def into_temporary(name: str) -> str | None:
-    """The sentence for SELECT INTO, if ``name``, which follows INTO, makes it a temporary table."""
-    return _sentence("SELECT INTO TEMP") if name in ("TEMP", "TEMPORARY", "PG_TEMP", '"pg_temp"') else None
-
-
-def _sentence(form: str) -> str | None:
-    return f"{form} only makes sense in a session: use {_INSTEAD[form]}" if form in _INSTEAD else None
-
-
-def _form(head: Sequence[str]) -> str:
     text = " ".join(head)
     return next((form for form, pattern in _FORMS.items() if pattern.match(text)), head[0] if head else "")
+
+
+def instead(form: str) -> str | None:
+    """The sentence for a statement of this form, if it only makes sense in a session."""
+    return f"{form} only makes sense in a session: use {_USE[form]}" if form in _USE else None

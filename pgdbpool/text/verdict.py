@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from .reader import Statement, read
-
-__all__ = ["Verdict", "look"]
+from .reader import read
+from .session import CONTROL, form_of, instead
 
 _CACHED_CHARACTERS = 8_192
 _READ_CHARACTERS = 16_384
-_HEAD_TOKENS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,25 +47,22 @@ def look(sql: str) -> Verdict:
 
 
 def _judge(sql: str) -> Verdict:
-    if "\0" in sql:
-        place = sql.index("\0") + 1
-        raise ValueError(f"character {place} of the statement is a NUL, which would cut it short there")
+    if (nul := sql.find("\0")) >= 0:
+        raise ValueError(f"character {nul + 1} of the statement is a NUL, which would cut it short there")
     whole = len(sql) <= _READ_CHARACTERS
-    return _verdict(read(sql, None if whole else _HEAD_TOKENS), whole)
-
-
-_cached = lru_cache(maxsize=2048)(_judge)
-
-
-def _verdict(statements: list[Statement], whole: bool) -> Verdict:
+    statements = read(sql, whole)
     known = whole and bool(statements) and not any(s.broken for s in statements)
+    forms = [form_of(s.head) for s in statements]
     return Verdict(
         keyword=statements[0].keyword if statements else "",
         clean=known and all(s.clean for s in statements),
         reads=known and all(s.clean and not s.writes for s in statements),
-        session=next((s.session for s in statements if s.session), None),
-        controls_transaction=any(s.controls_transaction for s in statements),
+        session=next(filter(None, map(instead, forms)), None),
+        controls_transaction=not CONTROL.isdisjoint(forms),
         joinable=known and all(s.query for s in statements),
         functions=frozenset().union(*(s.functions for s in statements)),
         single=whole and len(statements) == 1,
     )
+
+
+_cached = lru_cache(maxsize=2048)(_judge)

@@ -7,8 +7,6 @@ from typing import Any
 
 from pgdbpool.waiting.slots import Slot
 
-__all__ = ["Waiter"]
-
 
 class Waiter:
     """A place in the line, settled exactly once: by a slot, or by an error, or by its own withdrawal.

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 
 from pgdbpool.waiting.slots import Shelf, Slot
 
-__all__ = ["Backoff", "Size", "lifetime", "outdated", "superfluous", "wanted"]
-
 _FIRST_PAUSE = 0.1  # seconds
 
 

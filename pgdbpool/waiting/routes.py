@@ -10,7 +10,7 @@ from pgdbpool.waiting.line import Waiter
 from pgdbpool.waiting.routing import Need, View, aim
 from pgdbpool.waiting.slots import Shelf, Slot
 
-__all__ = ["Route"]
+_LEAST_WEIGHT = 0.001  # of one with weight 0, where nothing else is left
 
 
 @dataclass(slots=True, eq=False)
@@ -18,6 +18,8 @@ class Lane:
     """One server on a route: its ``share`` of the work, and the virtual time at which its next turn begins."""
 
     shelf: Shelf
+    members: list[Slot]  # the shelf's
+    idle: list[Slot]
     share: float
     next_turn: float
 
@@ -43,11 +45,17 @@ class Route:
         self.shelves = tuple(shelves[i] for i in serve)
         self.keep = tuple(shelves[i] for i in keep)
         self.hope = tuple(shelves[i] for i in hope)
-        whole = sum(views[i].weight for i in serve)
+        weights = [views[i].weight or _LEAST_WEIGHT for i in serve]
         turns = {lane.shelf: lane.next_turn for lane in self._lanes}
         self._lanes = [
-            Lane(shelves[i], views[i].weight / whole if whole else 1 / len(serve), turns.get(shelves[i], self._now))
-            for i in serve
+            Lane(
+                shelf,
+                shelf.members,
+                shelf.idle,
+                weight / sum(weights),
+                turns.get(shelf, self._now),
+            )
+            for shelf, weight in zip(self.shelves, weights, strict=True)
         ]
         self.only: list[Slot] | None = self.shelves[0].idle if len(serve) == 1 else None
 
@@ -62,25 +70,28 @@ class Route:
         lanes = self._lanes
         under_way = 1
         for lane in lanes:
-            under_way += len(lane.shelf.members) - len(lane.shelf.idle)
+            under_way += len(lane.members) - len(lane.idle)
         due = None
         for lane in lanes:
-            has = len(lane.shelf.members) - len(lane.shelf.idle)
-            if has < under_way * lane.share and (due is None or lane.next_turn < due.next_turn):
+            has_its_share = len(lane.members) - len(lane.idle) >= under_way * lane.share
+            if not has_its_share and (due is None or lane.next_turn < due.next_turn):
                 due = lane
         if due is None:  # there are no lanes
             return None
-        if not due.shelf.idle:
-            spare = min((lane for lane in lanes if lane.shelf.idle), key=_next_turn, default=None)
+        if not due.idle:
+            spare = min((lane for lane in lanes if lane.idle), key=_next_turn, default=None)
             if spare is None:
                 return None
             due.shelf.short = True  # another one is opened there, beside the requests
             due = spare
         turn = 1 / due.share
-        begins = max(due.next_turn, self._now - turn)  # what was missed long ago is not made up for
-        self._now = max(self._now, begins)
+        begins = due.next_turn
+        if begins < self._now - turn:
+            begins = self._now - turn  # what was missed long ago is not made up for
+        elif begins > self._now:
+            self._now = begins
         due.next_turn = begins + turn
-        return due.shelf.idle
+        return due.idle
 
 
 def _next_turn(lane: Lane) -> float:

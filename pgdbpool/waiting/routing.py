@@ -6,8 +6,6 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-__all__ = ["Aim", "Need", "Role", "View", "aim", "needs"]
-
 Role = Literal["unknown", "primary", "standby"]
 Need = Literal["any", "primary", "read-write", "standby", "read-only", "prefer-standby"]
 
@@ -19,7 +17,7 @@ class View:
     """What routing knows of one server.
 
     ``read_only``: its sessions refuse writes by default. ``there``: it was reached, and nothing speaks against it since;
-    ``away``: something does.
+    ``away``: something does; ``full``: it takes no further session.
     ``identity``: equal for two addresses of one server. ``fixed``: the role is configured, no promotion changes it.
     """
 
@@ -27,6 +25,7 @@ class View:
     read_only: bool = False
     there: bool = False
     away: bool = False
+    full: bool = False
     drained: bool = False
     weight: float = 1.0
     identity: Hashable = None
@@ -61,7 +60,7 @@ def aim(need: Need, views: Sequence[View]) -> Aim:
     hope = tuple(i for i, view in enumerate(views) if i in ranks or _may_be_promoted(need, view))
     open_ = {i: rank for i, rank in ranks.items() if not views[i].drained}
     if need != "any":
-        open_ = {i: rank for i, rank in open_.items() if not _is_twin(i, views)}
+        open_ = {i: rank for i, rank in open_.items() if not _is_twin(views[i], [views[j] for j in open_ if j < i])}
     there = {i: rank for i, rank in open_.items() if views[i].there}
     # Of two that claim to be the primary only one is written to. Where nobody is there, whoever comes first will do.
     serve = _best(there)[: 1 if need in _WRITING else None] if there else tuple(open_)
@@ -69,7 +68,7 @@ def aim(need: Need, views: Sequence[View]) -> Aim:
 
 
 def _rank(need: Need, view: View) -> int | None:
-    """0 is best; None: this server must not serve it. An unknown role may be the right one."""
+    """0 is best; None: this server must not serve it. An unknown role may be the right one; weights are for reads."""
     if need == "any" or view.role == "unknown":
         fits = 0
     elif need == "prefer-standby":
@@ -78,7 +77,7 @@ def _rank(need: Need, view: View) -> int | None:
         fits = 0
     else:
         return None
-    return 2 * fits + (view.weight == 0)
+    return fits + 2 * (view.weight == 0 and need not in _WRITING)
 
 
 def _fits(need: Need, view: View) -> bool:
@@ -95,10 +94,9 @@ def _may_be_promoted(need: Need, view: View) -> bool:
     return need in _WRITING and view.role == "standby" and not view.fixed and not view.drained
 
 
-def _is_twin(i: int, views: Sequence[View]) -> bool:
+def _is_twin(view: View, earlier: Sequence[View]) -> bool:
     """Whether it is another address of a server that is reached by an earlier one."""
-    same = views[i].identity
-    return same is not None and any(view.there and not view.drained and view.identity == same for view in views[:i])
+    return view.identity is not None and any(each.there and each.identity == view.identity for each in earlier)
 
 
 def _best(ranks: dict[int, int]) -> tuple[int, ...]:

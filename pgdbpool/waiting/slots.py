@@ -8,8 +8,6 @@ from typing import Any, Literal
 
 from pgdbpool.waiting.routing import View
 
-__all__ = ["BORROWED", "CLEANING", "GONE", "IDLE", "Shelf", "Slot", "State"]
-
 State = Literal["idle", "borrowed", "cleaning", "gone"]
 
 IDLE: State = "idle"  # on its shelf's stack, free to take

@@ -143,16 +143,18 @@ def test_close_leaves_nothing(leave: str) -> None:
 
 
 def test_it_dies_with_its_creator() -> None:
-    """When the process that started it is killed by SIGKILL, a frozen server too is ended and its folder removed."""
+    """When the process that started it is killed by SIGKILL, a standby and a frozen server too end, and their folders go."""
     program = (
-        "import os, signal; from pgdbpool.demo.cluster import Cluster; c = Cluster().start(); c.freeze();"
-        "print(c.pid, c.folder, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+        "import os, signal; from pgdbpool.demo.cluster import Cluster; c = Cluster().start();"
+        "s = Cluster(primary=c).start(); c.freeze(); print(c.pid, s.pid, c.folder, s.folder, flush=True);"
+        "os.kill(os.getpid(), signal.SIGKILL)"
     )
     done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
-    pid, folder = done.stdout.split()
+    pids, folders = done.stdout.split()[:2], done.stdout.split()[2:]
 
     assert done.returncode == -signal.SIGKILL
-    assert eventually(lambda: not processes.tree(int(pid)) and not Path(folder).exists(), 15)
+    assert eventually(lambda: not any(processes.tree(int(pid)) for pid in pids), 15)
+    assert eventually(lambda: not any(Path(folder).exists() for folder in folders), 5)
 
 
 def test_bad_settings_are_told_in_the_servers_words() -> None:

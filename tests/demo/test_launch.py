@@ -18,6 +18,8 @@ import pytest
 from tests.demo.browser import Browser
 from tests.servers import eventually
 
+ROLES = ("primary", "standby", "standby")  # of the servers that it starts, in their order
+
 
 class Demo:
     """``python -m pgdbpool demo`` under way, with a temporary folder of its own."""
@@ -82,11 +84,15 @@ def taken() -> Iterator[int]:
 
 @pytest.mark.contract("8.p1.1")
 def test_it_serves_for_its_duration_and_leaves_nothing(start: Callable[..., Demo]) -> None:
-    """``--duration 3 --port 0`` tells its progress, serves the shop, and ends by itself with status 0."""
+    """``--duration 3 --port 0`` tells its progress, serves the shop from three servers, and ends with status 0."""
     demo = start("--duration", "3", "--port", "0")
-    page = demo.browser().get("/")
+    browser = demo.browser()
+    first = browser.get("/")
+    ports = re.findall(r"psql -h \S+ -p (\d+) ", demo.said)
+    servers = ", ".join(f"127.0.0.1:{port} {role} up" for port, role in zip(ports, ROLES, strict=True))
+    shown = eventually(lambda: servers in browser.get("/").text, 2)
 
-    assert (page.status, demo.end()) == (200, 0)
+    assert (first.status, shown, demo.end()) == (200, True, 0)
     assert re.search(r"^ +\d+\.\d s  PostgreSQL \d+\.\d+ accepts connections", demo.said, re.MULTILINE)
     assert demo.left() == []
 

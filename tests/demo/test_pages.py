@@ -14,16 +14,19 @@ def test_every_value_is_escaped() -> None:
     """Names, descriptions, customers and titles that hold markup are shown as text."""
     product = {"id": 1, "name": EVIL, "about": EVIL, "price": Decimal(3), "n": 2}
     order = {"id": 1, "placed": "", "customer": EVIL, "n": 1, "name": EVIL, "total": Decimal(3)}
-    pool = {"in_use": 0, "connection_count": 4, "checkouts": 0}
+    group = {"in_use": 0, "connection_count": 4, "checkouts": 0}
+    stats = {"pid": 1, "groups": {"web": group}, "endpoints": {EVIL: {"role": "primary", "state": "up"}}}
     made = [
         pages.products([product]),
         pages.product(product),
         pages.orders([order]),
         pages.note(EVIL, EVIL, EVIL),
-        pages.frame(EVIL, "", pool, 1),
+        pages.frame(EVIL, "", ""),
+        pages.foot(stats),
+        pages.foot({**stats, "endpoints": {}}, EVIL),
     ]
 
-    assert [page.count("<script") for page in made] == [0] * 5
+    assert [page.count("<script") for page in made] == [0] * 7
     assert all(SAFE in page for page in made)
 
 

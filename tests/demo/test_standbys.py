@@ -58,6 +58,21 @@ def test_what_the_old_primary_wrote_alone_is_lost(own_replicas: Replicas) -> Non
 
 
 @pytest.mark.every_version
+def test_a_standby_may_find_the_next_primary_by_itself(own_replicas: Replicas) -> None:
+    """A standby that knows another one follows it when the primary is gone and that one is promoted."""
+    old, (new, other) = own_replicas.primary, own_replicas.standbys
+    other.follow(old, new)
+    write(old, "before")
+    own_replicas.caught_up()
+    old.kill9()
+    new.promote()
+    write(new, "after")
+    own_replicas.caught_up(new)
+
+    assert [has(other, table) for table in ("before", "after")] == [True, True]
+
+
+@pytest.mark.every_version
 def test_standbys_replay_what_the_primary_holds(replicas: Replicas) -> None:
     """What is written on the primary shows on the standbys, which refuse to write; each says which one it is."""
     write(replicas.primary, "shown")
