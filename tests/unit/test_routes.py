@@ -42,6 +42,10 @@ class Servers:
             self.views = [replace(view, **{name: value}) for view, value in zip(self.views, values, strict=True)]
         self.route.aim(self.shelves, self.views)
 
+    def close_all(self, at: int) -> None:
+        self.shelves[at].members.clear()
+        self.shelves[at].idle.clear()
+
     def take(self) -> Slot:
         stack = self.route.only or self.route.choose()
         assert stack
@@ -171,9 +175,11 @@ def test_who_had_nothing_idle_for_long_makes_up_for_nothing() -> None:
     """A server without a free connection is passed over, and gets no burst when it has some again."""
     servers = Servers(1, 1)
     shelf = servers.shelves[0]
-    closed, shelf.idle, shelf.members = shelf.idle, [], []
+    closed = list(shelf.idle)
+    servers.close_all(0)
     assert set(servers.turns(100)) == {1}
-    shelf.idle, shelf.members = closed, list(closed)
+    shelf.members.extend(closed)
+    shelf.idle.extend(closed)
     assert servers.turns(10).count(0) == pytest.approx(5, abs=1)
 
 
@@ -182,8 +188,7 @@ def test_whose_turn_it_is_but_has_none_is_marked_short() -> None:
     """A server whose turn it is and that has none free has another opened, and the request goes to another at once."""
     servers = Servers(1, 1, capacity=1)
     first, second = servers.shelves
-    first.idle, first.members = [], []
-    first.capacity = 1
+    servers.close_all(0)
     assert servers.take().shelf is second
     assert (first.short, second.short) == (True, False)
     assert wanted(first, 0)
