@@ -36,6 +36,7 @@ _SETTINGS = {
     "full_page_writes": "off",
     "shared_buffers": "32MB",
     "dynamic_shared_memory_type": "mmap",  # in the folder, so that a killed server leaves nothing in /dev/shm
+    "wal_keep_size": "512MB",  # a standby that was away, or follows another, finds what it lacks
     "wal_retrieve_retry_interval": "100ms",  # a standby is quick to find a primary that is back
 }
 

@@ -156,7 +156,7 @@ class Session:
     def answers(self, limit: float) -> bool:
         """Ask the server for a sign of life, for at most ``limit`` seconds."""
         try:
-            self.ask_role(limit)
+            self.execute("SELECT 1", None, limit)
         except psycopg2.Error:
             return False
         return True

@@ -88,8 +88,9 @@ class Single(Engine):
         """What the monitors do elsewhere: ask what the servers are, on connections that nobody uses."""
         for stock in self.stocks:
             for slot in stock.shelf.idle[:1]:
-                if len(self.endpoints) > 1 and slot.resource.answers(_LOOK):
-                    stock.shelf.source.learn(slot.resource.in_recovery, slot.resource.read_only)
+                session = slot.resource
+                if len(self.endpoints) > 1 and session.answers(_LOOK) and session.changed_role():
+                    stock.shelf.source.learn(session.in_recovery, session.read_only)
 
     def tidy(self) -> None:
         """What the Watch does elsewhere: take back what was dropped, let the old go."""
