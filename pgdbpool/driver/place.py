@@ -13,7 +13,6 @@ from pgdbpool.config.address import read_dsn
 __all__ = ["addresses", "is_named", "listens", "peer"]
 
 _PATIENCE = 0.3  # seconds that a handshake may take
-_MOMENT = 0.05  # seconds in which whoever does not want us hangs up
 
 
 def _place(endpoint: EndpointOptions) -> tuple[str, int]:
@@ -47,24 +46,17 @@ def addresses(endpoint: EndpointOptions) -> set[str]:
 
 
 def listens(endpoint: EndpointOptions) -> bool:
-    """Whether anybody lets connections in there: a handshake and nothing more, which PostgreSQL does not even log."""
+    """Whether anybody accepts connections there: a handshake and nothing more, which PostgreSQL does not even log."""
     host, port = _place(endpoint)
-    with suppress(OSError, UnicodeError), _knock(host, port) as knock:
-        knock.settimeout(_MOMENT)
-        try:
-            return bool(knock.recv(1))  # a proxy without a server hangs up
-        except TimeoutError:
-            return True  # a server waits for us to speak
+    with suppress(OSError, UnicodeError):
+        if host.startswith("/"):
+            with socket.socket(socket.AF_UNIX) as knock:
+                knock.settimeout(_PATIENCE)
+                knock.connect(f"{host}/.s.PGSQL.{port}")
+        else:
+            socket.create_connection((host, port), _PATIENCE).close()
+        return bool(host)
     return False
-
-
-def _knock(host: str, port: int) -> socket.socket:
-    if not host.startswith("/"):
-        return socket.create_connection((host, port), _PATIENCE)
-    knock = socket.socket(socket.AF_UNIX)
-    knock.settimeout(_PATIENCE)
-    knock.connect(f"{host}/.s.PGSQL.{port}")
-    return knock
 
 
 def peer(connected: socket.socket) -> str:

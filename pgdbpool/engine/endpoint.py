@@ -23,7 +23,6 @@ _THERE = ("up", "full")
 _AWAY = ("silent", "down", "failed")
 _EASING = 5.0  # seconds in which a server that was away comes back to its whole share
 _FIRST_SHARE = 0.1
-_LONGEST_PAUSE = 2.0  # seconds between attempts where nobody answers; a knock tells sooner
 _FRESH = 1.5  # seconds since an answer to a probe in which it counts
 HOT = 1.0  # seconds before an error that lasts is tried again, however many ask
 
@@ -129,12 +128,11 @@ class Endpoint:
             was = self.health
             self._dialled_since = None
             self.last_error, self.last_failure, self.failed_at = error, failure, monotonic()
-            if not failure.deaf and self._is_deaf:
+            if self._is_deaf and failure.kind != "deaf":
                 self._backoff.succeeded()  # somebody answers again, if only that it is starting
-            self._is_deaf = failure.deaf
-            longest = _LONGEST_PAUSE if failure.deaf else HOT
-            self._backoff.failed(monotonic(), longest, max(at_least, HOT if failure.permanent else 0.0))
-        keeps = failure.full or (was == "full" and self.answers(monotonic()))
+            self._is_deaf = failure.kind == "deaf"
+            self._backoff.failed(monotonic(), failure.longest_pause, max(at_least, HOT if failure.permanent else 0.0))
+        keeps = failure.kind == "full" or (was == "full" and self.answers(monotonic()))
         health = "full" if keeps and was in _THERE else "failed" if failure.permanent else "down"
         if self._note(health=health):
             log.warning("%s: cannot connect: %s", self.label, failure.text)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from pgdbpool.waiting import Backoff, Shelf, Slot, lifetime, outdated, superfluous, wanted
+from pgdbpool.waiting import Backoff, Shelf, Size, Slot, lifetime, outdated, superfluous, wanted
 
 
 @pytest.fixture(autouse=True)
@@ -162,3 +162,41 @@ def test_success_forgets_the_failures() -> None:
     backoff.succeeded()
     assert backoff.delay(50.0) == 0.0
     assert pauses(backoff, 1)[0] <= 0.1 + 1e-9
+
+
+def flags(marked: str, mark: str) -> list[bool]:
+    return [each == mark for each in marked]
+
+
+@pytest.mark.contract("3.group.connection_count.1", "2.call.resize.1")
+@pytest.mark.parametrize(
+    ("servers", "shares"), [("...", [4, 4, 4]), (".d.", [4, 0, 4]), ("a.a", [4, 4, 4]), ("d", [0])]
+)
+def test_each_server_has_the_whole_count(servers: str, shares: list[int]) -> None:
+    """A group may hold its count to each server, away or not, but for one that is drained."""
+    assert Size(4, 1).shares([not drained for drained in flags(servers, "d")], flags(servers, "a")) == shares
+
+
+@pytest.mark.contract("1.p3.1")
+@pytest.mark.parametrize(
+    ("count", "dealt_from", "servers", "shares"),
+    [
+        (5, 0, "...", [2, 2, 1]),
+        (5, 1, "...", [1, 2, 2]),
+        (5, 2, "...", [2, 1, 2]),
+        (1, 2, "...", [0, 0, 1]),
+        (6, 1, "...", [2, 2, 2]),
+        (5, 0, ".", [5]),
+        (5, 1, ".d.", [2, 0, 3]),  # the drained one is passed over
+        (5, 1, "..a", [2, 3, 0]),  # so is who is away
+        (5, 1, "d.a", [0, 5, 0]),
+        (5, 1, "aaa", [1, 2, 2]),  # unless all are
+        (5, 1, "daa", [0, 3, 2]),
+        (5, 1, "ddd", [0, 0, 0]),
+        (1, 0, "a.", [0, 1]),
+    ],
+)
+def test_a_total_is_dealt_in_turn(count: int, dealt_from: int, servers: str, shares: list[int]) -> None:
+    """As 1.0 does, a total is dealt one by one, beginning where the group before ended, to those that can be reached."""
+    drained, away = flags(servers, "d"), flags(servers, "a")
+    assert Size(count, 1, dealt_from).shares([not each for each in drained], away) == shares
