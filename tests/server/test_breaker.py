@@ -219,22 +219,6 @@ def test_a_frozen_server(three_servers: Several, make_pool: Callable[..., Any]) 
     assert eventually(lambda: pool.stats()["groups"]["web"]["in_use"] == 0)
 
 
-@pytest.mark.contract("4.no-thread-waits.1")
-def test_an_unprobed_server_freezes(three_servers: Several, make_pool: Callable[..., Any]) -> None:
-    """Also where the monitor itself could not get a session there, who waits for an answer is freed after some seconds."""
-    ill = three_servers.by_label["two"]
-    with connection_limit(ill, 1):
-        config = three_servers.config({"target": "any", "connection_count": 1, "query_timeout": 30000})
-        pool = make_pool(config)
-        assert eventually(lambda: {state(pool, "one"), state(pool, "three")} == {"up"})
-        assert eventually(lambda: answering(pool) == LABELS)
-        assert eventually(lambda: state(pool, "two") == "full", 3.0)
-        ill.freeze()
-        told = outcomes(3, lambda _: who(pool), limit=20.0)
-        ill.thaw()
-    assert sorted(each.value or "" for each in told)[1:] == ["one", "three"]
-    assert max(each.seconds for each in told) < 9.0
-
 
 @contextmanager
 def connection_limit(server: Server, count: int) -> Iterator[None]:
