@@ -73,8 +73,7 @@ def _round(cases: dict[str, Case], seen: Attempts) -> dict[str, Absence]:
     with ExitStack() as stack:
         for name, case in cases.items():
             for group in _GROUPS:
-                call = partial(ask, of_pool(case.pool, _SQL, group), logs[name])
-                stack.enter_context(Crowd(lambda number, call=call: call, _THREADS))
+                stack.enter_context(_load(case.pool, group, logs[name]))
         time.sleep(1.0)
         going = time.monotonic()
         for case in cases.values():
@@ -86,6 +85,10 @@ def _round(cases: dict[str, Case], seen: Attempts) -> dict[str, Absence]:
             back[name] = (coming, time.monotonic())
         time.sleep(_AFTERWARDS)
     return {name: _absence(case.node, going, *back[name], seen, logs[name]) for name, case in cases.items()}
+
+
+def _load(pool: pgdbpool.Pool, group: str, log: list[Request]) -> Crowd:
+    return Crowd(lambda number: partial(ask, of_pool(pool, _SQL, group), log), _THREADS)
 
 
 def _absence(node: Node, going: float, coming: float, back: float, seen: Attempts, log: Sequence[Request]) -> Absence:

@@ -11,7 +11,7 @@ from unittest.mock import patch
 
 import psycopg2
 
-from pgdbpool.engine import endpoint
+from pgdbpool.driver import place
 
 __all__ = ["Attempts", "attempts"]
 
@@ -27,7 +27,7 @@ class Attempts:
 @contextmanager
 def attempts() -> Iterator[Attempts]:
     """Those of this whole process while the block lasts; all of them are made."""
-    seen, connect, listens = Attempts(), psycopg2.connect, endpoint.listens
+    seen, connect = Attempts(), psycopg2.connect
 
     def noted_connect(*args: Any, **words: Any) -> Any:
         began = time.monotonic()
@@ -39,7 +39,7 @@ def attempts() -> Iterator[Attempts]:
 
     def noted_knock(options: Any) -> bool:
         seen.knocked.setdefault(options.label, []).append(time.monotonic())
-        return listens(options)
+        return place.listens(options)
 
-    with patch.object(psycopg2, "connect", noted_connect), patch.object(endpoint, "listens", noted_knock):
+    with patch.object(psycopg2, "connect", noted_connect), patch("pgdbpool.engine.endpoint.listens", noted_knock):
         yield seen

@@ -39,7 +39,7 @@ def _measure(name: str, _: Server, rounds: int | None) -> Row:
         first, *others = stack.enter_context(three_servers())
         node, fault = stack.enter_context(prepared(name, first))
         nodes = [node, *others]
-        watch = lambda take: observe(take, _THREADS, fault, node.label)  # noqa: E731
+        watch = partial(observe, threads=_THREADS, fault=fault, lost=node.label)
         with balanced(nodes, _CONNECTIONS) as pool:
             ours = [watch(of_pool(pool, _SQL)) for _ in range(rounds or ROUNDS)]
         with _by_psycopg3(nodes) as take:
