@@ -283,19 +283,19 @@ def test_routing_is_told_what_is_new(clock: Clock) -> None:
     told: list[tuple[object, ...]] = []
 
     def changed() -> None:
-        endpoint.describe()  # takes the lock
-        view = endpoint.view()
-        told.append((endpoint.state, view.role, view.identity))
+        server.describe()  # takes the lock
+        view = server.view()
+        told.append((server.state, view.role, view.identity))
 
-    endpoint = make(changed=changed)
+    server = make(changed=changed)
     steps: list[Any] = [
-        lambda: endpoint.learn(True, False),
-        endpoint.connected,
-        lambda: endpoint.recognised(1),
-        endpoint.overdue,
-        endpoint.answered,
-        lambda: refuse(endpoint),
-        endpoint.drain,
+        lambda: server.learn(True, False),
+        server.connected,
+        lambda: server.recognised(1),
+        server.overdue,
+        server.answered,
+        lambda: refuse(server),
+        server.drain,
     ]
     for step in steps:
         step()

@@ -14,8 +14,8 @@ from tests.unit.groups import LONG, Client, Numbers
 PRIMARY = View(role="primary", there=True)
 STANDBY = View(role="standby", there=True)
 AUTO: tuple[Need, Need] = ("primary", "prefer-standby")
-AWAY = {"there": False, "away": True}
-BACK = {"there": True, "away": False}
+AWAY: dict[str, Any] = {"there": False, "away": True}
+BACK: dict[str, Any] = {"there": True, "away": False}
 
 
 def several(*views: View, count: int = 2, minimum: int = 0, needs: tuple[Need, ...] = AUTO, **options: Any) -> Numbers:

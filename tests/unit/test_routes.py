@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import count
+from typing import Any
 
 import pytest
 
@@ -36,10 +37,11 @@ class Servers:
         self.views = [replace(THERE, weight=weight) for weight in weights]
         self.aim()
 
-    def aim(self, **news: Sequence[object]) -> None:
+    def aim(self, **news: Sequence[Any]) -> None:
         """Take up what is new of each server."""
         for name, values in news.items():
-            self.views = [replace(view, **{name: value}) for view, value in zip(self.views, values, strict=True)]
+            new: list[dict[str, Any]] = [{name: value} for value in values]
+            self.views = [replace(view, **each) for view, each in zip(self.views, new, strict=True)]
         self.route.aim(self.shelves, self.views)
 
     def close_all(self, at: int) -> None:
