@@ -9,7 +9,7 @@ PYTHON ?=
 ARGS ?=
 VENV ?= .venv$(subst /,-,$(PYTHON:%=-%))
 
-.PHONY: help demo test coverage bench lint format types docs wheel contract ci clean
+.PHONY: help demo test coverage bench lint format types docs wheel contract dialect ci clean
 .DELETE_ON_ERROR:
 
 help:
@@ -60,6 +60,9 @@ wheel: $(VENV)-test/ready ## the wheel, in dist/
 
 contract: $(VENV)-test/ready ## the sentences of doc/contract.md that no test names
 	@"$(VENV)-test/bin/python" tests/contract/sentences.py $(ARGS)
+
+dialect: $(VENV)-test/ready ## the examples of pgdbpool 1.0.2 under 1.0.2 itself and under this version
+	@"$(VENV)-test/bin/python" -m tests.dialect $(ARGS)
 
 ci: ## all of it, in new virtual environments
 	@bash .ci/run

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pgdbpool.access.handler import Handler
-from pgdbpool.engine.current import make_default
+from pgdbpool.engine.current import default_pool, make_default
 from pgdbpool.errors import DBConnectionError, DBOfflineError, DBQueryError, PoolTimeout, UnconfiguredGroupError
 from pgdbpool.facade import Pool
 
@@ -43,6 +43,16 @@ class Connection:
                 pool.close(0)
                 raise DBConnectionError(f"{label} {endpoint['state']}: {endpoint['last_error']}")
         make_default(pool)
+
+    @classmethod
+    def get_threading_model(cls) -> str:
+        """``threaded`` or ``non-threaded``."""
+        return str(default_pool()._options.type)
+
+    @classmethod
+    def get_max_pool_size(cls, group: str) -> int:
+        """The most connections that the group holds, to all servers together."""
+        return int(default_pool().stats()["groups"][group]["connection_count"])
 
 
 def _with_defaults(config: Any) -> Any:

@@ -124,7 +124,7 @@ class Wire:
     def _run(self) -> None:
         while self._open:
             for key, _ in self._selector.select(0.02):
-                if key.fileobj in self._selector.get_map():  # its connection may have been cut a moment ago
+                if key.fd in self._selector.get_map():  # its connection may have been cut a moment ago
                     key.data()
 
     def _accept(self) -> None:

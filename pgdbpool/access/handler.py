@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -56,6 +57,15 @@ class Handler(Lease):
                 self._finish()
         finally:
             self._leave(error)
+
+    def query_prepared(self, params: Sequence[Any]) -> Any:
+        """1.0's: call ``"SQLPrepare"."ExecuteQuery"`` with these parameters; the first column of its first row.
+
+        What it EXECUTEs are the statements that the group's ``sqlprepare`` had prepared. Raises what ``query`` raises.
+        """
+        marks = ", ".join(["%s"] * len(params))
+        row = self.query(f'SELECT * FROM "SQLPrepare"."ExecuteQuery"({marks})', params).fetchone()
+        return None if row is None else row[0]
 
     def _finish(self) -> None:
         """The clean end. A stream that was broken off ends with its block, as it would by ``close()``."""

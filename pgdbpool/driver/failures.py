@@ -23,28 +23,41 @@ _PERMANENT = {
     "setting": r"invalid value for parameter|unrecognized configuration parameter|permission denied to set parameter|"
     r"cannot be changed|invalid command-line argument|unsupported startup parameter",
 }
-_FULL = re.compile(r"too many clients|too many connections|remaining connection slots", re.I)
-_DEAF = re.compile(r"Connection refused|No such file or directory|No route to host|unreachable|time(out|d out)", re.I)
+# The longest pause, in seconds, before it is tried again: where nobody listens a knock tells sooner, and a server that says
+# that it is starting will be there in a moment.
+_PASSING = {
+    "deaf": (r"Connection refused|No such file or directory|No route to host|unreachable|time(out|d out)", 2.0),
+    "starting": (r"starting up|not yet accepting connections|shutting down", 0.3),
+    "full": (r"too many clients|too many connections|remaining connection slots", 0.5),
+}
+_OTHER_PAUSE = 1.4  # a proxy without a server hangs up on us: twenty attempts in twenty seconds
 _PASSING_NAME = re.compile(r"Temporary failure in name resolution|Try again|System error", re.I)
 _KINDS = [(kind, re.compile(words, re.I)) for kind, words in _PERMANENT.items()]
+_KINDS += [(kind, re.compile(words, re.I)) for kind, (words, _) in _PASSING.items()]
 
 
 @dataclass(frozen=True)
 class ConnectFailure:
-    """``permanent``: what must be put right before another attempt can succeed, or ``""``; ``text``: the server's words.
+    """``text``: the server's words. ``kind``: what they mean, ``""`` where that is not known.
 
-    ``full``: it is there, and takes no further session just now (SQLSTATE 53300). ``deaf``: nobody answered at all.
+    ``deaf``: nobody answered. ``full``: it is there, and takes no further session just now (SQLSTATE 53300).
     """
 
-    permanent: str
+    kind: str
     text: str
-    full: bool = False
-    deaf: bool = False
+
+    @property
+    def permanent(self) -> str:
+        """What must be put right before another attempt can succeed, or ``""``."""
+        return self.kind if self.kind in _PERMANENT else ""
+
+    @property
+    def longest_pause(self) -> float:
+        """Seconds between attempts, at most."""
+        return _PASSING[self.kind][1] if self.kind in _PASSING else _OTHER_PAUSE
 
 
 def understand(error: BaseException) -> ConnectFailure:
     text = " ".join(str(error).split()) or type(error).__name__
-    if _PASSING_NAME.search(text):
-        return ConnectFailure("", text)
-    permanent = next((kind for kind, words in _KINDS if words.search(text)), "")
-    return ConnectFailure(permanent, text, bool(_FULL.search(text)), bool(_DEAF.search(text)))
+    kinds = [] if _PASSING_NAME.search(text) else [kind for kind, words in _KINDS if words.search(text)]
+    return ConnectFailure(kinds[0] if kinds else "", text)

@@ -1,4 +1,4 @@
-"""Opening a connection: the start-up packet, ``on_connect``, and the baseline that a reset comes back to."""
+"""Opening a connection: the start-up packet, ``on_connect`` and ``sqlprepare``, and the baseline a reset comes back to."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _CHECK_INTERVAL = "client_connection_check_interval"  # refused by servers whose
 
 
 class Unprepared(Exception):
-    """``on_connect`` raised, which is its cause; the server itself answered."""
+    """``on_connect`` or ``sqlprepare`` raised, which is its cause; the server itself answered."""
 
 
 def statement_limit(endpoint: EndpointOptions, group: GroupOptions) -> int:
@@ -85,12 +85,12 @@ def open_session(
     born: Callable[[Session], None] = lambda session: None,
     died: Callable[[Session], None] = Session.end,
 ) -> Session:
-    """Connect, let ``on_connect`` do its part, and note the baseline.
+    """Connect, let ``on_connect`` and ``sqlprepare`` do their part, and note the baseline.
 
-    Blocks for up to ``connect_timeout`` per address, and for what ``on_connect`` does, whose statements are cut at
+    Blocks for up to ``connect_timeout`` per address, and for what these two do, whose statements are cut at
     ``query_timeout``. ``born`` is told of the session before that, so that the Watch can do it, and ``died`` if it
-    fails then. ``quirks`` collects settings that this server is known to refuse. Raises what libpq, the ``pass``
-    callable or ``on_connect`` raise.
+    fails then. ``quirks`` collects settings that this server is known to refuse. Raises what libpq or the ``pass``
+    callable raise, and ``Unprepared``.
     """
     raw = _connected(endpoint, group, quirks)
     extensions.connection.autocommit.__set__(raw, True)  # type: ignore[attr-defined]
@@ -99,8 +99,8 @@ def open_session(
     born(session)
     try:
         session.note_role()
-        if group.on_connect is not None:
-            _let_user_prepare(session, group.on_connect, limit / 1000 + 1 if limit else 0)
+        if group.on_connect is not None or group.sqlprepare:
+            _furnish(session, group, limit / 1000 + 1 if limit else 0)
         session.note_client_side()
     except BaseException:
         died(session)
@@ -139,28 +139,40 @@ def _asked(password: Any) -> str | None:
     return answer
 
 
-def _let_user_prepare(session: Session, on_connect: Callable[[Any], Any], limit: float) -> None:
-    raw = session.raw
+def _furnish(session: Session, group: GroupOptions, limit: float) -> None:
     heard: list[bytes] = []
+    if group.on_connect is not None:
+        _let_prepare(session, "on_connect", group.on_connect, limit, heard)
+    if group.sqlprepare:  # second, because a reset brings back the settings first too
+        _let_prepare(session, "sqlprepare", _prepare_queries, limit, heard)
+    session.raw.notices = []
+    session.restore = _restore(session, limit, heard)
+
+
+def _prepare_queries(raw: Any) -> None:
+    raw.cursor().callproc('"SQLPrepare"."PrepareQueries"')
+
+
+def _let_prepare(session: Session, key: str, call: Callable[[Any], Any], limit: float, heard: list[bytes]) -> None:
+    raw = session.raw
     lend(raw, session, limit, heard=heard)
     try:
         try:
-            on_connect(raw)
+            call(raw)
         except Exception as error:
             if session.lost:
                 raise
-            raise Unprepared(f"on_connect raised {type(error).__name__}: {error}") from error
+            raise Unprepared(f"{key} raised {type(error).__name__}: {error}") from error
         if session.in_transaction:
             with session.within(limit):
                 extensions.connection.commit(raw)
     finally:
         take_back(raw)
     extensions.connection.autocommit.__set__(raw, True)  # type: ignore[attr-defined]
-    session.restore = _restore(session, limit, heard)
 
 
-# One message after on_connect: what it left, as statements that bring it back after a reset; a NULL where it left
-# something that no statement can bring back (temporary tables, advisory locks, cursors).
+# One message after on_connect and sqlprepare: what they left, as statements that bring it back after a reset; a NULL
+# where they left something that no statement can bring back (temporary tables, advisory locks, cursors).
 _BASELINE = """
 SELECT pg_catalog.format('SELECT pg_catalog.set_config(%%L, %%L, false)', name, setting)
   FROM pg_catalog.pg_settings WHERE source = 'session'

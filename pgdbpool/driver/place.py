@@ -16,7 +16,7 @@ _PATIENCE = 0.3  # seconds that a handshake may take
 
 
 def _place(endpoint: EndpointOptions) -> tuple[str, int]:
-    """Host and port as libpq finds them; an empty host where only libpq knows (a service, its default)."""
+    """Host and port as libpq finds them; an empty host where only libpq knows."""
     words: dict[str, Any] = {**read_dsn(endpoint.dsn)[0], **endpoint.libpq}
     said = [words.get("hostaddr"), endpoint.host, words.get("host"), *map(os.environ.get, ("PGHOSTADDR", "PGHOST"))]
     port = endpoint.port or words.get("port") or os.environ.get("PGPORT") or 5432

@@ -23,7 +23,7 @@ _THERE = ("up", "full")
 _AWAY = ("silent", "down", "failed")
 _EASING = 5.0  # seconds in which a server that was away comes back to its whole share
 _FIRST_SHARE = 0.1
-_LONGEST_PAUSE = 2.0  # seconds between attempts where nobody answers; a knock tells sooner
+_FRESH = 1.5  # seconds since an answer to a probe in which it counts
 HOT = 1.0  # seconds before an error that lasts is tried again, however many ask
 
 
@@ -51,6 +51,7 @@ class Endpoint:
         # Guards all that changes. Forbidden under it: I/O, logging, user code, any other lock.
         self._lock = threading.Lock()
         self._backoff = Backoff()
+        self._is_deaf = False
         self._back_at = 0.0
         self._dialled_since: float | None = None
         self.health: Health = "unknown"
@@ -79,7 +80,7 @@ class Endpoint:
         ``knock``: where nobody answered, a bare handshake (0.3 s at most) ends the pause as soon as somebody listens again.
         True is to be followed by ``connected()``, ``refused()`` or ``hang_up()``.
         """
-        return self._permit() or (knock and self._is_deaf() and listens(self.options) and self._permit(heard=True))
+        return self._permit() or (knock and self._may_knock() and listens(self.options) and self._permit(heard=True))
 
     def _permit(self, heard: bool = False) -> bool:
         with self._lock:
@@ -90,14 +91,9 @@ class Endpoint:
             self._dialled_since = now
             return True
 
-    def _is_deaf(self) -> bool:
+    def _may_knock(self) -> bool:
         with self._lock:
-            return (
-                self.last_failure is not None
-                and self.last_failure.deaf
-                and not self._dialled_since
-                and not self.drained
-            )
+            return self._is_deaf and not self._dialled_since and not self.drained
 
     def hang_up(self) -> None:
         """It was not dialled after all."""
@@ -120,6 +116,7 @@ class Endpoint:
         with self._lock:
             was, since = self.health, self._away_since
             self._dialled_since = None
+            self._is_deaf = False
             self._backoff.succeeded()
         self._note(health="up")
         if was in ("down", "failed"):
@@ -131,11 +128,18 @@ class Endpoint:
             was = self.health
             self._dialled_since = None
             self.last_error, self.last_failure, self.failed_at = error, failure, monotonic()
-            longest = _LONGEST_PAUSE if failure.deaf else HOT
-            self._backoff.failed(monotonic(), longest, max(at_least, HOT if failure.permanent else 0.0))
-        health = "failed" if failure.permanent else "full" if failure.full and was in _THERE else "down"
+            if self._is_deaf and failure.kind != "deaf":
+                self._backoff.succeeded()  # somebody answers again, if only that it is starting
+            self._is_deaf = failure.kind == "deaf"
+            self._backoff.failed(monotonic(), failure.longest_pause, max(at_least, HOT if failure.permanent else 0.0))
+        keeps = failure.kind == "full" or (was == "full" and self.answers(monotonic()))
+        health = "full" if keeps and was in _THERE else "failed" if failure.permanent else "down"
         if self._note(health=health):
             log.warning("%s: cannot connect: %s", self.label, failure.text)
+
+    def answers(self, now: float) -> bool:
+        """Whether its last probe was answered just now."""
+        return self.answered_at is not None and now - self.answered_at < _FRESH
 
     def learn(self, in_recovery: bool, read_only: bool) -> None:
         """What a session of it reports."""
@@ -153,19 +157,21 @@ class Endpoint:
             log.warning("%s: does not answer", self.label)
 
     def answered(self) -> None:
-        """A probe was answered."""
+        """A probe was answered: it is there, but for new sessions if the last attempt at one failed."""
         self.answered_at = monotonic()
-        if self.health == "silent" and self._note(health="up"):
-            log.warning("%s: answers again", self.label)
+        if self.health not in _THERE:
+            self._note(health="full" if self.health in ("down", "failed") else "up")
+            log.warning("%s: answers", self.label)
 
     def drain(self) -> None:
         self._note(drained=True)
 
     def resume(self) -> None:
         """Back to work. What it was before does not count: it is dialled at once, and tells what it is now."""
-        with self._lock:
-            self._backoff.succeeded()
-        self._note(drained=False, health="unknown", role=self._configured_role(), identity=None)
+        if self.drained:
+            with self._lock:
+                self._backoff.succeeded()
+            self._note(drained=False, health="unknown", role=self._configured_role())
 
     def _configured_role(self) -> Role:
         return "unknown" if self.options.role == "auto" else self.options.role  # type: ignore[return-value]

@@ -185,7 +185,8 @@ class Engine:
     def probing_options(self) -> GroupOptions:
         """The first group's options for a connection of the pool's own: nothing of the user's is set on it."""
         first = next(iter(self.options.groups.values()))
-        return replace(first, application_name="pgdbpool:monitor", settings={}, on_connect=None, query_timeout=0)
+        name = "pgdbpool:monitor"
+        return replace(first, application_name=name, settings={}, on_connect=None, sqlprepare=False, query_timeout=0)
 
     # -- life ---------------------------------------------------------------------------------------------------------
 

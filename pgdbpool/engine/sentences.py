@@ -12,7 +12,6 @@ from pgdbpool.engine.owners import describe, where_now
 from pgdbpool.errors import DBOfflineError, NestedCheckout, PoolClosed, PoolError, PoolTimeout, TooManyRequests
 from pgdbpool.waiting import Route, Shelf, Slot
 
-_FRESH = 1.5  # seconds since an answer to a probe, in which a server is there although it takes no new connection
 _SHOWN = 8  # holders named in a message
 
 
@@ -48,7 +47,7 @@ def _usable(shelf: Shelf) -> bool:
         return False
     if endpoint.health in ("up", "full"):
         return True
-    answered = endpoint.answered_at is None or monotonic() - endpoint.answered_at < _FRESH
+    answered = endpoint.answered_at is None or endpoint.answers(monotonic())
     return (
         answered and bool(shelf.members or endpoint.health == "unknown") and not all(map(_has_hung_up, shelf.members))
     )

@@ -78,7 +78,7 @@ class Backoff:
         self._pause = _FIRST_PAUSE
         self.not_before = 0.0
 
-    def failed(self, now: float, longest: float = 1.0, at_least: float = 0.0) -> None:
+    def failed(self, now: float, longest: float, at_least: float = 0.0) -> None:
         """Note a failed attempt; ``at_least`` seconds pass before the next."""
         pause = min(self._pause, longest)
         self._pause = pause * 2

@@ -23,15 +23,12 @@ CONTRACT = ROOT / "doc" / "contract.md"
 
 # Sentences whose time has not come, by the beginning of their id, with what they wait for.
 LATER = {
-    "1.p2": "the dialect of 1.0",
-    "1.p3": "the dialect of 1.0",
     "3.endpoint.role": "roles",
     "3.endpoint.weight": "several servers",
     "3.endpoint.pooler": "poolers",
     "3.group.target": "roles",
     "3.group.max_lag": "roles",
     "3.group.standby_functions": "roles",
-    "3.group.sqlprepare": "the dialect of 1.0",
     "5.": "roles and routing",
     "6.middleware": "the middleware",
     "6.status_app": "the status page",

@@ -17,7 +17,8 @@ import pytest
 
 import pgdbpool
 from pgdbpool import pool as dbpool
-from tests.servers import Server
+from tests.servers import Server, eventually
+from tests.several import Several
 from tests.usage import fresh_table, rows_of
 
 TABLE = "of_dialect"
@@ -98,10 +99,45 @@ def test_init_itself_has_its_own_defaults(config: dict[str, Any]) -> None:
 
 
 @pytest.mark.contract("1.p3.1")
-def test_it_connects_at_once(config: dict[str, Any]) -> None:
-    """When ``Connection.init`` returns there is a connection."""
-    dbpool.Connection.init(config)
-    assert pgdbpool.stats()["groups"]["web"]["idle"] >= 1
+@pytest.mark.parametrize("kind", ["threaded", "non-threaded"])
+def test_it_connects_at_once(config: dict[str, Any], server: Server, kind: str) -> None:
+    """When ``Connection.init`` returns, all connections of all groups are there."""
+    config["groups"]["other"] = {"connection_count": 2}
+    dbpool.Connection.init({**config, "type": kind})
+    assert (len(server.sessions("pgdbpool:web")), len(server.sessions("pgdbpool:other"))) == (3, 2)
+    assert pgdbpool.stats()["groups"]["web"]["idle"] == 3
+
+
+@pytest.mark.contract("1.p3.1")
+@pytest.mark.parametrize("kind", ["threaded", "non-threaded"])
+def test_connection_count_is_the_total(three_servers: Several, kind: str) -> None:
+    """It is dealt to the servers in turn, and the next group goes on where one has ended."""
+    config = three_servers.config({"connection_count": 4})
+    config["groups"] = {"web": config["groups"]["web"], "other": {"connection_count": 4}}
+    dbpool.Connection.init({**config, "type": kind})
+    try:
+        held = [
+            [len(each.sessions(f"pgdbpool:{group}")) for each in three_servers.servers] for group in config["groups"]
+        ]
+        assert held == [[2, 1, 1], [1, 2, 1]]
+        assert [dbpool.Connection.get_max_pool_size(group) for group in config["groups"]] == [4, 4]
+        assert dbpool.Connection.get_threading_model() == kind
+        with pytest.raises(KeyError):
+            dbpool.Connection.get_max_pool_size("wbe")
+    finally:
+        pgdbpool.close(1)
+
+
+@pytest.mark.contract("1.p3.1")
+def test_one_server_of_several_that_is_away(three_servers: Several) -> None:
+    """``Connection.init`` raises DBConnectionError that names it, and leaves no session on the others."""
+    away = three_servers.servers[1]
+    away.stop()
+    since = time.monotonic()
+    with pytest.raises(dbpool.DBConnectionError, match=three_servers.label(away)):
+        dbpool.Connection.init(three_servers.config())
+    assert time.monotonic() - since < dbpool._PATIENCE + 2
+    assert eventually(lambda: not any(each.sessions("pgdbpool%") for each in three_servers.servers if each.running))
 
 
 @pytest.mark.contract("1.p3.1")

@@ -1,0 +1,26 @@
+# ruff: noqa: T201
+"""A statement fails, the program goes on, and the block ends as if all were well."""
+
+import os
+
+from pgdbpool import pool as dbpool
+
+config = {
+    "db": {
+        "host": os.environ["DB_HOST"],
+        "name": os.environ["DB_NAME"],
+        "user": os.environ["DB_USER"],
+        "pass": os.environ["DB_PASSWORD"],
+    },
+    "groups": {"group1": {"connection_count": 1}},
+}
+
+dbpool.Connection.init(config)
+with dbpool.Handler("group1") as db:
+    db.query("INSERT INTO note VALUES ('before')")
+    try:
+        db.query("SELECT 1 / 0")
+    except dbpool.DBQueryError:
+        print("it failed")
+    db.commit()
+    print("committed, says 1.0.2")
