@@ -151,7 +151,7 @@ def test_a_pause_runs_out() -> None:
     """The delay is what remains of the pause, and none when it is over."""
     backoff = Backoff()
     assert backoff.delay(50.0) == 0.0
-    backoff.failed(50.0, at_least=2.0)
+    backoff.failed(50.0, 1.0, at_least=2.0)
     assert [backoff.delay(now) for now in (50.0, 51.5, 52.0, 60.0)] == [2.0, 0.5, 0.0, 0.0]
 
 
