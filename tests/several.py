@@ -103,3 +103,23 @@ def _embedded(key: str, name: str, started: ExitStack, primary: EmbeddedServer |
     server = EmbeddedServer(cluster)
     started.callback(server.close)
     return server
+
+
+def state(pool: Any, label: str, key: str = "state") -> Any:
+    """What ``stats()`` says of an endpoint."""
+    return pool.stats()["endpoints"][label][key]
+
+
+def is_known(pool: Any) -> bool:
+    """Whether all endpoints are reached, and their roles known."""
+    return all(each["state"] == "up" and each["role"] != "unknown" for each in pool.stats()["endpoints"].values())
+
+
+def who(pool: Any, **options: Any) -> str:
+    """The server that answers ``query(…)``."""
+    return str(pool.query(WHO, **options).scalar())
+
+
+def answering(pool: Any, times: int = 12, **options: Any) -> set[str]:
+    """The servers that answer so many times."""
+    return {who(pool, **options) for _ in range(times)}

@@ -39,7 +39,7 @@ class Desk:
             self.group.broken(slot, owner, condemn=not session.closed_by_user)
             return
         if self._looks_at_roles and session.changed_role():
-            slot.shelf.source.learn(session.in_recovery, session.read_only)
+            slot.shelf.source.learn(session.in_recovery)
         self.group.release(slot, owner, soiled or self.always_reset)
 
     def query(

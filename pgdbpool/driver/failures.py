@@ -54,7 +54,9 @@ class ConnectFailure:
     @property
     def longest_pause(self) -> float:
         """Seconds between attempts, at most."""
-        return _PASSING[self.kind][1] if self.kind in _PASSING else _OTHER_PAUSE
+        if self.kind in _PASSING:
+            return _PASSING[self.kind][1]
+        return 1.0 if self.permanent else _OTHER_PAUSE
 
 
 def understand(error: BaseException) -> ConnectFailure:

@@ -111,15 +111,19 @@ class Session:
         self.client_side |= {name: dict(getattr(self.raw, name)) for name in ("string_types", "binary_types")}
 
     def ask_role(self, limit: float) -> None:
+        """Whether its server is a standby, and whether its sessions are read-only by default."""
         (self.in_recovery,) = self.execute("SELECT pg_catalog.pg_is_in_recovery()", None, limit).fetchone()
+        self._note_read_only()
 
     def note_role(self) -> None:
-        """Whether its server is a standby, as it reports of itself (since PostgreSQL 14); a pooler may keep that to itself."""
+        """The same as the server reports it of itself (since PostgreSQL 14); a pooler may keep that to itself."""
         reported = self.raw.get_parameter_status("in_hot_standby")
         if reported is None:
             self.ask_role(_MOMENT)
-        else:
-            self.in_recovery = reported == "on"
+        self.in_recovery = self.in_recovery or reported == "on"
+        self._note_read_only()
+
+    def _note_read_only(self) -> None:
         self.read_only = self.raw.get_parameter_status("default_transaction_read_only") == "on"
 
     def changed_role(self) -> bool:

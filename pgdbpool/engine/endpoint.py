@@ -141,8 +141,9 @@ class Endpoint:
         """Whether its last probe was answered just now."""
         return self.answered_at is not None and now - self.answered_at < _FRESH
 
-    def learn(self, in_recovery: bool, read_only: bool) -> None:
-        """What a session of it reports."""
+    def learn(self, in_recovery: bool, read_only: bool | None = None) -> None:
+        """What a session of it reports; not every one can tell whether others are read-only by default."""
+        read_only = self.read_only if read_only is None else read_only
         role = "standby" if in_recovery else "primary"
         if self.options.role == "auto" and self._note(role=role, read_only=read_only):
             log.info("%s is a %s%s", self.label, role, ", read-only by default" if read_only else "")

@@ -164,7 +164,7 @@ class Engine:
 
     def _slot(self, stock: Stock, session: Session) -> Slot:
         now, shelf, limit = monotonic(), stock.shelf, stock.options.max_lifetime
-        expires_at = now + lifetime(limit, shelf.source.connects, shelf.capacity) if limit else _FOREVER
+        expires_at = now + lifetime(limit, shelf.source.connects, stock.options.connection_count) if limit else _FOREVER
         poll = session.poll if stock.options.validate != "never" else bool  # bool(0) is false: never looked at
         return Slot(shelf, session, poll, now, expires_at)
 

@@ -175,6 +175,7 @@ class Group(Books):
 
 def _holds_all(owner: Owner, route: Route) -> bool:
     """Under the lock: no connection will ever come to that owner, because he has them all himself."""
-    members = [slot for shelf in route.shelves for slot in shelf.members]
-    full = all(len(shelf.members) >= shelf.capacity for shelf in route.shelves)
+    shelves = [*route.shelves, *(shelf for shelf in route.hope if shelf.view().unknown)]
+    members = [slot for shelf in shelves for slot in shelf.members]
+    full = all(len(shelf.members) >= shelf.capacity for shelf in shelves)
     return full and bool(members) and all(slot.owner is owner for slot in members)

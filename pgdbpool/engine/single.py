@@ -90,7 +90,7 @@ class Single(Engine):
             for slot in stock.shelf.idle[:1]:
                 session = slot.resource
                 if len(self.endpoints) > 1 and session.answers(_LOOK) and session.changed_role():
-                    stock.shelf.source.learn(session.in_recovery, session.read_only)
+                    stock.shelf.source.learn(session.in_recovery)
 
     def tidy(self) -> None:
         """What the Watch does elsewhere: take back what was dropped, let the old go."""

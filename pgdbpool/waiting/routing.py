@@ -31,6 +31,11 @@ class View:
     identity: Hashable = None
     fixed: bool = False
 
+    @property
+    def unknown(self) -> bool:
+        """Nobody has reached it yet, or tried to."""
+        return not (self.there or self.away or self.drained)
+
 
 class Aim(NamedTuple):
     """Positions of servers.

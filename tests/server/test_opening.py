@@ -261,7 +261,7 @@ def deaf() -> Iterator[tuple[int, list[float]]]:
 
 @pytest.mark.contract("4.lost.1")
 def test_attempts_back_off(server: Server, make_pool: Callable[..., Any]) -> None:
-    """A server that hangs up on everybody is called ever less often, up to about once a second, however many wait."""
+    """A server that hangs up on everybody is called ever less often, up to about every 1.4 s, however many wait."""
     with deaf() as (port, calls):
         pool = make_pool(server.config({"connection_count": 8, "timeout": 2.8}, port=port))
         told = outcomes(12, lambda _: pool.query("SELECT 1"))
@@ -270,7 +270,7 @@ def test_attempts_back_off(server: Server, make_pool: Callable[..., Any]) -> Non
     assert 3 <= len(calls) <= 16, len(calls)  # libpq calls twice for an attempt: `prefer` tries with and without TLS
     attempts = [each for each, before in zip(calls[1:], calls, strict=False) if each - before > 0.05]
     gaps = [late - early for early, late in zip(attempts, attempts[1:], strict=False)]
-    assert max(gaps) <= 1.3
+    assert max(gaps) <= 1.6
     assert gaps[-1] > gaps[0]
 
 

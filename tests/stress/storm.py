@@ -162,7 +162,7 @@ class Storm:
         self._check_books(owner, held)
         sleep(dice.random() / 1000) if dice.random() < 0.5 else None
         try:
-            if dice.random() < (0.15, 0.5)[len(held) > 1] and self._borrow(owner, dice, held) == "die":
+            if dice.random() < (0.2, 0.5)[len(held) > 1] and self._borrow(owner, dice, held) == "die":
                 return "die"
             how = dice.choices(("clean", "soiled", "twice", "break", "die"), (55, 20, 10, 12, 3))[0]
         except BaseException:

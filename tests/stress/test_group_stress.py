@@ -19,8 +19,8 @@ from tests.stress.instruments import Broken
 from tests.stress.storm import Storm
 
 SECONDS = 3.0
-EVENTS = "clean soiled twice break die retired PoolTimeout NestedCheckout TooManyRequests DBOfflineError Interrupted"
-WEATHER = "health promoted role drained weight resized"
+EVENTS = {*"clean soiled twice break die retired health promoted role drained weight resized".split(), "taken back"}
+EVENTS |= {"PoolTimeout", "NestedCheckout", "TooManyRequests", "DBOfflineError", "Interrupted"}
 
 
 def storm(kind: type[Group], servers: int) -> Storm:
@@ -36,10 +36,15 @@ def test_no_storm_breaks_a_group(servers: int) -> None:
 
     Who waits is served in order, as soon as anything is there that may serve him.
     """
-    real = storm(Group, servers)
-    real.run(SECONDS)
-    assert {event for event in [*EVENTS.split(), *WEATHER.split(), "taken back"] if not real.events[event]} == set()
-    assert min(real.group.tally.waits, real.group.tally.timeouts, real.group.tally.errors) > 0
+    missing = set(EVENTS)
+    for _ in range(4):  # what is rare happens in one of them
+        real = storm(Group, servers)
+        real.run(SECONDS)
+        missing -= set(+real.events)
+        assert min(real.group.tally.waits, real.group.tally.timeouts, real.group.tally.errors) > 0
+        if not missing:
+            break
+    assert missing == set()
 
 
 class HandsOverTwice(Group):

@@ -44,7 +44,7 @@ class Weather:
         elif what == "role":
             self._see(at, role=dice.choice(("unknown", "primary", "standby")))
         elif what == "drained":
-            self._see(at, drained=not self._views[at].drained and dice.random() < 0.3)
+            self._see(at, drained=not self._views[at].drained and dice.random() < 0.4)
         elif what == "weight":
             self._see(at, weight=dice.choice((0.0, 0.1, 1.0, 3.0)))
         else:
