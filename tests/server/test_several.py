@@ -95,7 +95,10 @@ def test_explain_of_several_servers(replicas: Replicas, make_pool: Callable[...,
     pool = make_pool(config)
     text = pool.explain(3)
     for label in ("primary", "standby1", "standby2"):
-        assert f"{label}: at most 3 workers × (7 'web' + 2 'reports' + 1 'strict' + 1 monitor) = 33 connections" in text
+        assert (
+            f"{label}: at most 3 workers × (7 'web' + 2 'reports' + 1 'strict' + 1 monitor = 11) = 33 connections"
+            in text
+        )
     lines = {
         name: [line for line in text.splitlines() if line.startswith(f"group '{name}'")] for name in config["groups"]
     }
@@ -111,10 +114,19 @@ def test_explain_names_weights_and_configured_roles(three_servers: Several, make
     """Where weights or roles are configured it says what comes of them."""
     each = {"one": {"weight": 3}, "two": {"role": "standby"}, "three": {"weight": 0}}
     text = make_pool(three_servers.config({"target": "any"}, each=each)).explain()
-    by_label = {label: " ".join(line for line in text.splitlines() if line.startswith(f"{label}:")) for label in LABELS}
-    assert "weight 3" in by_label["one"]
-    assert "standby" in by_label["two"]
-    assert "weight 0" in by_label["three"]
+    assert "one: weight 3" in text
+    assert "two: counts as a standby" in text
+    assert "three: weight 0" in text
+
+
+@pytest.mark.contract("2.call.explain.1", "3.endpoint.query_timeout.1")
+def test_explain_tells_servers_apart(three_servers: Several, make_pool: Callable[..., Any]) -> None:
+    """What is true of all servers is said once; a limit that only one has is said of that one."""
+    text = make_pool(three_servers.config({"target": "any"}, each={"two": {"query_timeout": 60000}})).explain()
+    assert "group 'web': one, three: an answer may take 5 s" in text
+    assert "group 'web': two: an answer may take 60 s" in text
+    assert text.count("a silent server is noticed") == 1
+    assert "one, two, three: a silent server is noticed" in text
 
 
 # -- fork
