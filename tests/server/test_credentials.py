@@ -226,6 +226,7 @@ def test_every_server_has_its_own_callable(three_servers: Several, make_pool: Ca
     pool = make_pool(three_servers.config({"target": "any", "connection_count": 1}, each=each))
     assert eventually(lambda: answering(pool) == set(vaults))
     assert eventually(lambda: all(len(vault.asked) == 2 for vault in vaults.values()))
+    assert eventually(lambda: all(len(server.sessions("pgdbpool:%")) == 2 for server in three_servers.servers))
     pool.drain("two")
     asked = len(vaults["two"].asked)
     three_servers.by_label["one"].terminate("pgdbpool:%")
