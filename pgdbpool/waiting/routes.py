@@ -62,19 +62,21 @@ class Route:
     def choose(self) -> list[Slot] | None:
         """The stack to pop a slot from; none where no server has one idle.
 
-        Of the servers with no more than their share of the work under way (least outstanding per weight), give or take one
-        request, it is the turn of the one that was passed over for longest: weighted turns, as start-time fair queueing
-        hands them out (Goyal, Vin, Cheng 1996). So the shares hold with one request at a time as they do with many, also
-        where some are over in no time, and a server that has become slow gets fewer.
+        Of the servers that have less than their share of the work under way (least outstanding per weight) it is the turn
+        of the one that was passed over for longest: weighted turns, as start-time fair queueing hands them out (Goyal,
+        Vin, Cheng 1996). So the shares hold with one request at a time as they do with many, and a server that has become
+        slow gets fewer. Where more is under way than there are servers, one request more than its share is no matter: else
+        short requests would all go where a long one has just ended.
         """
         lanes = self._lanes
         under_way = 1
         for lane in lanes:
             under_way += len(lane.members) - len(lane.idle)
+        slack = under_way > len(lanes)
         due = None
         for lane in lanes:
-            has_more = len(lane.members) - len(lane.idle) >= under_way * lane.share + 1
-            if not has_more and (due is None or lane.next_turn < due.next_turn):
+            has_its_share = len(lane.members) - len(lane.idle) >= under_way * lane.share + slack
+            if not has_its_share and (due is None or lane.next_turn < due.next_turn):
                 due = lane
         if due is None:  # there are no lanes
             return None
