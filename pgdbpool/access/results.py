@@ -43,9 +43,11 @@ class Result:
 
     def fetchone(self) -> Row | None:
         """The next row, or None after the last."""
-        self._fetchable()
         values = next(self._rest, None)
-        return None if values is None else row_class(self.columns)(values)
+        if values is not None:
+            return row_class(self.columns)(values)
+        self._fetchable()
+        return None
 
     def fetchmany(self, size: int | None = None) -> list[Row]:
         """The next ``size`` rows (1, as a cursor's ``arraysize``), fewer at the end."""
