@@ -5,11 +5,11 @@ from __future__ import annotations
 import random
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import sleep
 
 from pgdbpool.engine.owners import Owner
-from pgdbpool.waiting import Slot, Waiter
+from pgdbpool.waiting import Route, Slot, Waiter
 
 
 class Broken(AssertionError):
@@ -81,12 +81,12 @@ class WatchedLock:
 
 
 class Line(deque[Waiter]):
-    """A line of waiters that notes, under the group's lock, who joined it where and who left it."""
+    """A route's line of waiters that notes, under the group's lock, who joined it where and who left it."""
 
-    def __init__(self) -> None:
+    def __init__(self, route: Route) -> None:
         super().__init__()
+        self.route = route
         self.order: list[Waiter] = []
-        self.jumped: list[str] = []
 
     def append(self, waiter: Waiter) -> None:
         super().append(waiter)
@@ -100,24 +100,39 @@ class Line(deque[Waiter]):
         super().remove(waiter)
         self.order.remove(waiter)
 
+
+class Lines:
+    """The lines of all routes: who is served is the first of his own, and waits longer than any other who may have it."""
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        self.each = [Line(route) for route in routes]
+        for line in self.each:
+            line.route.line = line
+        self.jumped: list[str] = []
+
     def settled(self, waiter: Waiter, slot: Slot | None) -> None:
-        if slot is not None and self.order[0] is not waiter:
-            self.jumped.append(f"the queue was jumped: number {self.order.index(waiter) + 1} was served")
-        self.order.remove(waiter)
+        (his,) = (line for line in self.each if waiter in line.order)
+        if slot is not None:
+            if his.order[0] is not waiter:
+                self.jumped.append(f"the queue was jumped: number {his.order.index(waiter) + 1} was served")
+            for line in self.each:
+                if line.order and slot.shelf in line.route.shelves and line.order[0].since < waiter.since:
+                    self.jumped.append(f"the queue was jumped: one who waits for {line.route.need} waits longer")
+        his.order.remove(waiter)
 
 
 class StormyWaiter(Waiter):
-    """A waiter that tells the line when it is settled, and is now and then interrupted where it has dice."""
+    """A waiter that tells the lines when it is settled, and is now and then interrupted where it has dice."""
 
-    __slots__ = ("_dice", "_line")
+    __slots__ = ("_dice", "_lines")
 
-    def __init__(self, line: Line, dice: random.Random | None) -> None:
-        self._line = line
+    def __init__(self, lines: Lines, dice: random.Random | None) -> None:
+        self._lines = lines
         self._dice = dice
         super().__init__()
 
     def settle(self, slot: Slot | None = None, error: BaseException | None = None) -> None:
-        self._line.settled(self, slot)
+        self._lines.settled(self, slot)
         super().settle(slot, error)
 
     def wait(self, timeout: float) -> bool:

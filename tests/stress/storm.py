@@ -10,14 +10,15 @@ from collections.abc import Callable
 from time import monotonic, sleep
 from typing import Any
 
-from pgdbpool.engine.group import Group, Hooks
+from pgdbpool.engine.books import Hooks
+from pgdbpool.engine.group import Group
 from pgdbpool.engine.owners import Owner, present_owner
 from pgdbpool.errors import DBOfflineError, NestedCheckout, PoolClosed, PoolError, PoolTimeout, TooManyRequests
-from pgdbpool.waiting import GONE, IDLE, Shelf, Slot
-from tests.stress.instruments import Broken, Hands, Interrupted, Line, StormyWaiter, WatchedLock
+from pgdbpool.waiting import GONE, IDLE, Route, Shelf, Slot
+from tests.stress.instruments import Broken, Hands, Interrupted, Line, Lines, StormyWaiter, WatchedLock
+from tests.stress.weather import Weather
 from tests.unit.groups import explained
 
-CAPACITY = 3
 MAX_WAITING = 6
 ACTORS = 10
 KEEPERS = 2
@@ -26,19 +27,31 @@ TIMEOUTS = (0.0, 0.0002, 0.001, 0.005, 0.05, 2.0)
 
 
 class Storm:
-    """Threads that do to a group whatever its users, its keeper and its watch may do; ``run`` raises ``Broken``."""
+    """Threads that do to a group what its users, its keepers, its watch and its servers may do; ``run`` raises ``Broken``."""
 
-    def __init__(self, kind: type[Group], seed: int) -> None:
+    def __init__(self, kind: type[Group], seed: int, servers: int) -> None:
         self.seed = seed
         self.events: Counter[str] = Counter()
         self._dice = random.Random(f"{seed}-hooks")
         self.hands = Hands()
-        self.shelf = Shelf("server", CAPACITY, 1)
+        self._weather = Weather(servers)
+        self.shelves = self._weather.shelves
         self._soiled: deque[Slot] = deque()
         self._dead: set[int] = set()
         hooks = Hooks(lambda _: None, self._prove, self._soiled.append, self._close, explained)
-        self.group = kind("storm", [self.shelf], hooks, ping_after=0.005, max_waiting=MAX_WAITING)
-        self.line = self.group.writing.line = Line()
+        self.group = kind(
+            "storm",
+            self.shelves,
+            hooks,
+            ping_after=0.005,
+            max_waiting=MAX_WAITING,
+            needs=self._weather.needs,
+            size=self._weather.size,
+        )
+        self.lines = Lines(self.group.routes)
+        self._wanted: dict[Any, Route] = {}  # what each owner asked for last
+        self._turns: dict[Slot, int] = {}
+        self._held_before = dict.fromkeys(self.shelves, 0)
         self.group._lock = WatchedLock(self._dice, self._inspect)
         self.broken: list[BaseException] = []
         self._calm = False
@@ -50,12 +63,13 @@ class Storm:
         interval = sys.getswitchinterval()
         sys.setswitchinterval(1e-5)
         keepers = [self._start(self._keep, f"keeper-{n}") for n in range(KEEPERS)]
+        keepers.append(self._start(self._change, "weather"))
         try:
             self._act_for(seconds)
             self._take_all()
             self._act_for(seconds / 8, end=self._end)
-            self._until(lambda: not self.group.members() and not self.shelf.opening, "the pool's end left something")
-            self._check(not self.hands.open_ones(), f"{self.hands.open_ones()} were never closed")
+            self._until(self._is_empty, "the pool's end left something")
+            self._until(lambda: not self.hands.open_ones(), "some were never closed")
         finally:
             sys.setswitchinterval(interval)
             self._actors_stop.set()
@@ -63,6 +77,9 @@ class Storm:
             for thread in keepers:
                 thread.join(10)
         self._raise()
+
+    def _is_empty(self) -> bool:
+        return not self.group.members() and not any(shelf.opening for shelf in self.shelves)
 
     def _start(self, work: Callable[[random.Random], None], name: str) -> threading.Thread:
         def run() -> None:
@@ -121,7 +138,7 @@ class Storm:
 
     def _act(self, dice: random.Random) -> None:
         owner = present_owner()
-        owner.waiter = StormyWaiter(self.line, dice)
+        owner.waiter = StormyWaiter(self.lines, dice)
         while not self._actors_stop.is_set() and not self.broken:
             try:
                 if self._borrow(owner, dice, []) == "die":
@@ -134,14 +151,18 @@ class Storm:
             if int(monotonic() / LULL) % 3 == 0:
                 sleep(dice.random() * LULL)
 
+    def _checkout(self, owner: Owner, timeout: float, route: Route) -> Slot:
+        self._wanted[owner] = route
+        return self.group.checkout(owner, timeout, route)
+
     def _borrow(self, owner: Owner, dice: random.Random, held: list[Slot]) -> str:
-        slot = self.group.checkout(owner, dice.choice(TIMEOUTS))
+        slot = self._checkout(owner, dice.choice(TIMEOUTS), dice.choice(self.group.routes))
         self.hands.move(slot.resource, None, owner)
         held = [*held, slot]
         self._check_books(owner, held)
         sleep(dice.random() / 1000) if dice.random() < 0.5 else None
         try:
-            if dice.random() < (0.15, 0.5)[len(held) > 1] and self._borrow(owner, dice, held) == "die":
+            if dice.random() < (0.2, 0.5)[len(held) > 1] and self._borrow(owner, dice, held) == "die":
                 return "die"
             how = dice.choices(("clean", "soiled", "twice", "break", "die"), (55, 20, 10, 12, 3))[0]
         except BaseException:
@@ -168,33 +189,40 @@ class Storm:
 
     def _check_books(self, owner: Owner, held: list[Slot]) -> None:
         with self.group._lock:
-            mine = [slot for slot in self.shelf.members if slot.owner is owner]
+            mine = [slot for shelf in self.shelves for slot in shelf.members if slot.owner is owner]
         self._check(set(mine) == set(held), f"lost: the books say that a thread has {mine}, but it has {held}")
 
-    # -- keeper, cleaner and watch --------------------------------------------------------------------------------
+    # -- servers, keeper, cleaner and watch ---------------------------------------------------------------------------
+
+    def _change(self, dice: random.Random) -> None:
+        while not self._keepers_stop.is_set() and not self.broken:
+            if self._calm:
+                self._weather.clear(self.group)
+            else:
+                self.events[self._weather.change(dice, self.group)] += 1
+            sleep(dice.random() / 200)
 
     def _keep(self, dice: random.Random) -> None:
         while not self._keepers_stop.is_set() and not self.broken:
-            while self.group.reserve(self.shelf):
-                self._open(dice)
+            for shelf in self.shelves:
+                while self.group.reserve(shelf):
+                    self._open(shelf, dice)
+                self._watch(shelf, dice)
             while self._soiled:
                 self._clean(dice)
-            self._watch(dice)
             sleep(dice.random() / 2000)
 
-    def _open(self, dice: random.Random) -> None:
-        roll = 1.0 if self._calm else dice.random()
+    def _open(self, shelf: Shelf, dice: random.Random) -> None:
         sleep(dice.random() / 2000)
+        roll = 1.0 if self._calm else dice.random()
         if roll < 0.1:
-            self.group.give_up(self.shelf, OSError("password"), until=monotonic() + 0.005)
+            self.group.give_up(shelf, OSError("password"), until=monotonic() + 0.005)
         elif roll < 0.2:
-            self.group.give_up(self.shelf)
+            self.group.give_up(shelf)
         else:
             number, now = self.hands.open(), monotonic()
             lives = 1000.0 if self._calm else dice.choice((0.002, 0.1, 1000.0))
-            self.group.add(
-                Slot(self.shelf, number, lambda _: number in self._dead or self._rolls(0.05), now, now + lives)
-            )
+            self.group.add(Slot(shelf, number, lambda _: number in self._dead or self._rolls(0.05), now, now + lives))
 
     def _rolls(self, chance: float) -> bool:
         return not self._calm and self._dice.random() < chance
@@ -220,22 +248,22 @@ class Storm:
         else:
             self.group.restore(slot)
 
-    def _watch(self, dice: random.Random) -> None:
-        for slot in self.group.members():
+    def _watch(self, shelf: Shelf, dice: random.Random) -> None:
+        for slot in self.group.members(shelf):
             turn, owner = slot.turn, slot.owner
             if owner is not None and not owner.alive:
                 self.events["taken back"] += self.group.take_back(slot, turn)
-        self.group.mend(self.shelf)
+        self.group.mend(shelf)
         if self._calm:
             return
-        for slot in self.group.retire(self.shelf, monotonic(), 0.02):
+        for slot in self.group.retire(shelf, monotonic(), 0.02):
             self.events["retired"] += 1
             self.group.discard(slot)
         roll = dice.random()
         if roll < 0.02:
             self._dead.update(self.hands.open_ones()[:2])
         elif roll < 0.03:
-            for slot in self.group.members()[-1:]:
+            for slot in self.group.members(shelf)[-1:]:
                 self.group.purge(slot)
 
     def _close(self, slot: Slot) -> None:
@@ -246,20 +274,26 @@ class Storm:
     def _inspect(self) -> None:
         """Under the lock, at each release of it: note the first thing that is not as it must be."""
         try:
-            self._inspect_line()
-            self._inspect_shelf(self.shelf.members, self.shelf.idle)
+            for line in self.lines.each:
+                self._inspect_line(line)
+            for shelf in self.shelves:
+                self._inspect_shelf(shelf, shelf.members, shelf.idle)
+            self._inspect_routes([slot for shelf in self.shelves for slot in shelf.members])
         except Broken as error:
             self.broken.append(error)
 
-    def _inspect_line(self) -> None:
-        self._check(not self.line.jumped, "; ".join(self.line.jumped))
-        self._check(list(self.line) == self.line.order, "the line is not in the order of joining")
-        self._check(not (self.line and self.shelf.idle), f"{len(self.line)} wait while {self.shelf.idle} are idle")
+    def _inspect_line(self, line: Line) -> None:
+        self._check(not self.lines.jumped, "; ".join(self.lines.jumped))
+        self._check(list(line) == line.order, "the line is not in the order of joining")
+        idle = [slot for shelf in line.route.shelves for slot in shelf.idle]
+        self._check(not (line and idle), f"{len(line)} wait while {idle} are idle")
 
-    def _inspect_shelf(self, members: list[Slot], idle: list[Slot]) -> None:
-        opening = self.shelf.opening
+    def _inspect_shelf(self, shelf: Shelf, members: list[Slot], idle: list[Slot]) -> None:
+        opening, capacity = shelf.opening, shelf.capacity
         self._check(0 <= opening <= KEEPERS, f"lost: {opening} are said to be on their way")
-        self._check(len(members) + opening <= CAPACITY, f"more than the capacity: {members}, {opening} on their way")
+        held, before = len(members) + opening, self._held_before[shelf]
+        self._held_before[shelf] = held
+        self._check(held <= max(capacity, before), f"more than the capacity: {members}, {opening} on their way")
         self._check(len(set(members)) == len(members), f"twice a member: {members}")
         self._check(len(set(idle)) == len(idle), f"idle twice: {idle}")
         self._check(set(idle) <= set(members), f"idle, but no member: {idle}, {members}")
@@ -268,25 +302,44 @@ class Storm:
             self._check((slot.state is IDLE) == (slot in idle), f"{slot} is not where it should be; idle are {idle}")
             self._check(slot.rest is IDLE or slot.owner is None, f"{slot} is being cleaned, but borrowed")
 
+    def _inspect_routes(self, members: list[Slot]) -> None:
+        """Whatever was handed out just now is of a server that may serve who has it."""
+        for slot in members:
+            if slot.turn != self._turns.get(slot, 0) and slot.owner is not None:
+                route = self._wanted[slot.owner]
+                self._check(slot.shelf in route.shelves, f"{slot} serves {route.need}, which is outside the route")
+        self._turns = {slot: slot.turn for slot in members}
+
     def _take_all(self) -> None:
-        """Nothing was lost: one thread gets the whole capacity, and no more."""
+        """Nothing was lost: one thread gets the whole capacity of every server, and no more."""
         owner = Owner()
-        owner.waiter = StormyWaiter(self.line, None)
-        taken: list[Any] = []
-        try:
-            for _ in range(CAPACITY):
-                taken.append(self.group.checkout(owner, 3.0))
-        except PoolError as error:
-            raise Broken(f"lost: only {len(taken)} of {CAPACITY} are left: {self.shelf.members}") from error
-        try:
-            self.group.checkout(owner, 3.0)
-        except NestedCheckout:
-            pass
-        else:
-            raise Broken("more than the capacity was handed out")
+        owner.waiter = StormyWaiter(self.lines, None)
+        self._until(self._is_clear, "the weather does not clear up")
+        taken: list[Slot] = []
+        for route in self.group.routes:
+            taken += self._take_all_of(route, owner)
         for slot in taken:
             self.group.release(slot, owner)
         self._raise()
+
+    def _is_clear(self) -> bool:
+        """Every server serves, and none is still known to be beyond hope."""
+        return self._weather.cleared and all(shelf.hopeless_until < monotonic() for shelf in self.shelves)
+
+    def _take_all_of(self, route: Route, owner: Owner) -> list[Slot]:
+        taken: list[Slot] = []
+        whole = sum(shelf.capacity for shelf in route.shelves)
+        try:
+            for _ in range(whole):
+                taken.append(self._checkout(owner, 3.0, route))
+        except PoolError as error:
+            members = [shelf.members for shelf in route.shelves]
+            raise Broken(f"lost: only {len(taken)} of {whole} are left: {members}") from error
+        try:
+            self._checkout(owner, 3.0, route)
+        except NestedCheckout:
+            return taken
+        raise Broken("more than the capacity was handed out")
 
     def _end(self) -> None:
         for slot in self.group.close():

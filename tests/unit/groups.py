@@ -8,7 +8,8 @@ from dataclasses import replace
 from time import monotonic
 from typing import Any
 
-from pgdbpool.engine.group import Group, Hooks
+from pgdbpool.engine.books import Hooks
+from pgdbpool.engine.group import Group
 from pgdbpool.engine.owners import Owner
 from pgdbpool.errors import DBOfflineError, PoolError, PoolTimeout
 from pgdbpool.waiting import Need, Route, Shelf, Size, Slot, View, Waiter

@@ -14,8 +14,8 @@ from tests.unit.groups import LONG, Client, Numbers
 PRIMARY = View(role="primary", there=True)
 STANDBY = View(role="standby", there=True)
 AUTO: tuple[Need, Need] = ("primary", "prefer-standby")
-AWAY = {"there": False, "away": True}
-BACK = {"there": True, "away": False}
+AWAY: dict[str, Any] = {"there": False, "away": True}
+BACK: dict[str, Any] = {"there": True, "away": False}
 
 
 def several(*views: View, count: int = 2, minimum: int = 0, needs: tuple[Need, ...] = AUTO, **options: Any) -> Numbers:
@@ -319,9 +319,9 @@ def test_who_holds_all_that_may_serve_gets_no_more() -> None:
 
 
 @pytest.mark.contract("4.a-thread.1")
-@pytest.mark.parametrize("hope", ["borrowed", "not open", "none"])
+@pytest.mark.parametrize("hope", ["borrowed", "not open", "not reached", "away", "drained"])
 def test_who_holds_all_of_one_server_may_wait_for_another(hope: str) -> None:
-    """A thread that holds all of one server waits for another's, in use or not open yet, unless that one is drained."""
+    """A thread that holds all of one server waits for another's, unless that one is known to be away, or drained."""
     numbers = several(STANDBY, STANDBY, count=1, needs=("any",))
     owner = Owner()
     numbers.stock(1)
@@ -329,9 +329,11 @@ def test_who_holds_all_of_one_server_may_wait_for_another(hope: str) -> None:
     if hope == "borrowed":
         numbers.stock(11, at=1)
         numbers.take()
-    elif hope == "none":
-        numbers.see(1, drained=True)
-    with pytest.raises(NestedCheckout if hope == "none" else PoolTimeout):
+    elif hope == "not reached":
+        numbers.see(1, there=False)
+    elif hope in ("away", "drained"):
+        numbers.see(1, there=False, **{hope: True})
+    with pytest.raises(NestedCheckout if hope in ("away", "drained") else PoolTimeout):
         numbers.take(0.01, owner)
 
 

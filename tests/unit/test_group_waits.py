@@ -180,6 +180,21 @@ def test_an_exception_in_asking_for_growth_leaves_the_line() -> None:
     assert numbers.group.waiting() == 0
 
 
+def test_who_still_stands_in_the_line_waits_by_another_place() -> None:
+    """A thread whose last wait was struck between two instructions, and never left the line, can wait again."""
+    numbers, (slot,) = full()
+    owner, line = Owner(), numbers.group.writing.line
+    ghost = owner.waiter
+    ghost.begin(owner, 0.0)
+    ghost.queued = True
+    line.append(ghost)
+    client = Client.in_line(numbers, owner=owner)
+    assert owner.waiter is not ghost
+    line.remove(ghost)
+    numbers.group.release(slot, slot.owner)
+    assert client.done().got is slot
+
+
 def blocks(ident: int | None) -> bool:
     """Whether that thread stands in ``Waiter.wait``, and still does a moment later: then it waits for the lock."""
     for _ in range(3):
