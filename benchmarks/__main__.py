@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks import checkout, machine, roundtrips, rows, threads, web
+from benchmarks import absent, checkout, choosing, lost, machine, roundtrips, rows, scale, shares, threads, web
 from benchmarks.report import Row, in_words, summary
 from benchmarks.server import Server, running
 
@@ -23,6 +23,11 @@ MEASURES: dict[str, Callable[[Server, int | None], Row]] = {
     "web": web.measure,
     "rows": rows.measure,
     "roundtrips": roundtrips.measure,
+    "scale": scale.measure,
+    "shares": shares.measure,
+    "choosing": choosing.measure,
+    **lost.MEASURES,
+    "absent": absent.measure,
 }
 
 

@@ -12,7 +12,7 @@ from benchmarks.rounds import in_turns, microseconds
 from benchmarks.server import Server
 from pgdbpool.engine.owners import present_owner
 
-__all__ = ["measure"]
+__all__ = ["GROUPS_OWN", "measure"]
 
 ROUNDS = 100
 _PAIRS = 2000
@@ -22,8 +22,9 @@ _GROUP, _SEMAPHORE = "pgdbpool, the group's checkout and release", "psycopg2.poo
 _PSYCOPG3, _PSYCOPG3_BLOCK = "psycopg_pool, getconn() and putconn()", "psycopg_pool, with connection()"
 
 # Written out, so that no function call is measured that a user would not make.
+GROUPS_OWN = "owner = present_owner(); slot = group.checkout(owner, 5.0); group.release(slot, owner)"
 _TEXTS = {
-    _GROUP: "owner = present_owner(); slot = group.checkout(owner, 5.0); group.release(slot, owner)",
+    _GROUP: GROUPS_OWN,
     "pgdbpool, getconn() and putconn()": "connection = ours.getconn(); ours.putconn(connection)",
     "pgdbpool, with connection()": "with ours.connection(): pass",
     "pgdbpool, with handler()": "with ours.handler(): pass",

@@ -45,10 +45,11 @@ def psycopg2_pool(dsn: str, connections: int) -> Iterator[tuple[ThreadedConnecti
 
 
 @contextmanager
-def psycopg3_pool(dsn: str, connections: int) -> Iterator[psycopg_pool.ConnectionPool]:
+def psycopg3_pool(dsn: str, connections: int, *, check: bool = False) -> Iterator[psycopg_pool.ConnectionPool]:
     """psycopg_pool, over psycopg 3's C implementation. It checks no connection unless asked to."""
-    size, options = connections, {"autocommit": True}
-    with psycopg_pool.ConnectionPool(dsn, min_size=size, max_size=size, kwargs=options, open=True) as pool:
+    sizes, options = {"min_size": connections, "max_size": connections}, {"autocommit": True}
+    checks = psycopg_pool.ConnectionPool.check_connection if check else None
+    with psycopg_pool.ConnectionPool(dsn, **sizes, kwargs=options, check=checks, open=True) as pool:
         pool.wait(_READY)
         yield pool
 

@@ -12,7 +12,7 @@ from psycopg2.extensions import make_dsn
 
 from pgdbpool.demo.cluster import Cluster
 
-__all__ = ["ROWS", "Server", "running"]
+__all__ = ["ROWS", "Server", "embedded", "running"]
 
 VARIABLE = "PGDBPOOL_BENCH_DSN"
 ROWS = 100
@@ -38,12 +38,17 @@ def running() -> Iterator[Server]:
         with _furnished(named):
             yield Server(named, f"{_version(named)}, from {VARIABLE}")
         return
-    with Cluster(settings=_SETTINGS) as cluster:
+    with embedded() as (_, dsn), _furnished(dsn):
+        yield Server(dsn, f"{_version(dsn)}, embedded, TCP on 127.0.0.1")
+
+
+@contextmanager
+def embedded(**settings: str) -> Iterator[tuple[Cluster, str]]:
+    """A new server, and the DSN of the role and the database that were made in it."""
+    with Cluster(settings={**_SETTINGS, **settings}) as cluster:
         cluster.create_role(_ROLE, _PASSWORD)
         cluster.create_database(_ROLE, _ROLE)
-        dsn = make_dsn(host="127.0.0.1", port=cluster.port, dbname=_ROLE, user=_ROLE, password=_PASSWORD)
-        with _furnished(dsn):
-            yield Server(dsn, f"{_version(dsn)}, embedded, TCP on 127.0.0.1")
+        yield cluster, make_dsn(host="127.0.0.1", port=cluster.port, dbname=_ROLE, user=_ROLE, password=_PASSWORD)
 
 
 @contextmanager

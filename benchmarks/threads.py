@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from benchmarks import peers
+from benchmarks.crowd import WINDOW, Window, Work, window
 from benchmarks.report import Figure, Goal, Row, pairwise
 from benchmarks.rounds import in_turns
 from benchmarks.server import Server
@@ -18,69 +17,10 @@ __all__ = ["measure_16", "measure_64"]
 
 ROUNDS = 15
 _CONNECTIONS = 8
-_SETTLE, _WINDOW = 0.15, 0.75  # seconds: until all threads are under way, and what is counted
 _SQL = "SELECT 1"
 
 OURS, DEDICATED, SEMAPHORE = "pgdbpool.query", "dedicated connections", "psycopg2.pool + semaphore"
 PSYCOPG3, SQLALCHEMY = "psycopg_pool", "SQLAlchemy QueuePool"
-
-Work = Callable[[int], Callable[[], Any]]  # the call that the nth thread repeats
-
-
-class Window(NamedTuple):
-    """What the threads did: queries a second, the slowest thread's count over the fastest's, the longest call in ms."""
-
-    rate: float
-    fairness: float
-    worst: float
-
-
-class Crowd:
-    """Threads that repeat a call until told to stop."""
-
-    def __init__(self, work: Work, threads: int) -> None:
-        self.counts = [0] * threads
-        self.worst = [0.0] * threads
-        self._work = work
-        self._running = True
-        self._failure: BaseException | None = None
-        self._threads = [threading.Thread(target=self._repeat, args=(number,)) for number in range(threads)]
-
-    def __enter__(self) -> Crowd:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._running = False
-        for thread in self._threads:
-            thread.join()
-        if self._failure is not None:
-            raise self._failure
-
-    def _repeat(self, number: int) -> None:
-        call, counts, worst, clock = self._work(number), self.counts, self.worst, time.perf_counter
-        try:
-            while self._running:
-                began = clock()
-                call()
-                if (took := clock() - began) > worst[number]:
-                    worst[number] = took
-                counts[number] += 1
-        except BaseException as error:
-            self._failure = error
-
-
-def _window(work: Work, threads: int) -> Window:
-    with Crowd(work, threads) as crowd:
-        time.sleep(_SETTLE)
-        before, began = list(crowd.counts), time.perf_counter()
-        crowd.worst[:] = [0.0] * threads
-        time.sleep(_WINDOW)
-        after, seconds = list(crowd.counts), time.perf_counter() - began
-        worst = max(crowd.worst)
-    done = [late - early for early, late in zip(before, after, strict=True)]
-    return Window(sum(done) / seconds, min(done) / max(done), worst * 1000)
 
 
 def _contestants(stack: ExitStack, dsn: str, threads: int) -> dict[str, Work]:
@@ -132,7 +72,7 @@ def _fetched(connection: Any) -> Any:
 def _results(server: Server, threads: int, rounds: int | None) -> dict[str, list[Window]]:
     with ExitStack() as stack:
         works = _contestants(stack, server.dsn, threads)
-        return in_turns({name: partial(_window, work, threads) for name, work in works.items()}, rounds or ROUNDS)
+        return in_turns({name: partial(window, work, threads) for name, work in works.items()}, rounds or ROUNDS)
 
 
 def _row(results: Mapping[str, list[Window]], threads: int, goals: list[Goal]) -> Row:
@@ -145,7 +85,7 @@ def _row(results: Mapping[str, list[Window]], threads: int, goals: list[Goal]) -
         ]
     return Row(
         title=f"{threads} threads on {_CONNECTIONS} connections, one-row SELECT",
-        how=f"{len(results[OURS])} rounds of {_WINDOW} s each; {DEDICATED}: {threads}",
+        how=f"{len(results[OURS])} rounds of {WINDOW} s each; {DEDICATED}: {threads}",
         figures=figures,
         goals=goals,
         notes=["the longest call is checkout, round trip and release together, the longest of all threads in a round"],

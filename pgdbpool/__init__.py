@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pgdbpool.access.handler import Handler
 from pgdbpool.access.results import Result
 from pgdbpool.access.rows import Row
-from pgdbpool.engine.current import default_pool, make_default
+from pgdbpool.engine.current import default_pool, lender_of, make_default
 from pgdbpool.errors import (
     ConfigError,
     DBConnectionError,
@@ -151,8 +151,8 @@ def getconn(key: Hashable = None, *, group: str | None = None, timeout: float | 
 
 
 def putconn(conn: Any, key: Hashable = None, close: bool = False) -> None:
-    """``Pool.putconn`` of the default pool."""
-    _pool().putconn(conn, key, close)
+    """``Pool.putconn`` of the default pool, or of the one before that lent it."""
+    lender_of(conn).putconn(conn, key, close)
 
 
 def stats() -> dict[str, Any]:

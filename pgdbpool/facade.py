@@ -158,6 +158,10 @@ class Pool:
         """Give back what ``getconn`` took; what was not committed is rolled back. ``close=True`` closes it."""
         foreign.putconn(self._engine.loans, conn, key, close)
 
+    def has_lent(self, conn: Any) -> bool:
+        """Internal: whether ``getconn`` took it from here."""
+        return self._engine.loans.has(conn)
+
     # -- looking at it ----------------------------------------------------------------------------------------------
 
     def stats(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import psycopg2
 from psycopg2 import extensions
 
 from pgdbpool.config import EndpointOptions, GroupOptions
+from pgdbpool.driver.failures import understand
 from pgdbpool.driver.green import cooperate
 from pgdbpool.driver.guarded import PooledConnection, lend, take_back
 from pgdbpool.driver.session import TCP_USER_TIMEOUT, Session
@@ -109,8 +110,21 @@ def open_session(
 
 
 def _connected(endpoint: EndpointOptions, group: GroupOptions, quirks: set[str]) -> Any:
+    """Connect; a callable ``pass`` whose answer is rejected is asked anew, once: it may have expired meanwhile."""
     cooperate()
     password = _asked(endpoint.password)
+    try:
+        return _dialled(endpoint, group, quirks, password)
+    except psycopg2.OperationalError as error:
+        if not callable(endpoint.password) or understand(error).permanent != "password":
+            raise
+        renewed = _asked(endpoint.password)
+        if renewed == password:
+            raise
+    return _dialled(endpoint, group, quirks, renewed)
+
+
+def _dialled(endpoint: EndpointOptions, group: GroupOptions, quirks: set[str], password: str | None) -> Any:
     words = keywords(endpoint, group, quirks)
     if password is not None:
         words["password"] = password
@@ -119,7 +133,7 @@ def _connected(endpoint: EndpointOptions, group: GroupOptions, quirks: set[str])
     except psycopg2.OperationalError as error:
         if _CHECK_INTERVAL in str(error) and _CHECK_INTERVAL not in quirks:
             quirks.add(_CHECK_INTERVAL)
-            return _connected(endpoint, group, quirks)
+            return _dialled(endpoint, group, quirks, password)
         shown = re.sub(rf"(?<!\w){re.escape(password or ' ')}(?!\w)", "***", str(error))
         if password and shown != str(error):  # libpq does not do that today; nothing promises that it never will
             raise psycopg2.OperationalError(shown) from None

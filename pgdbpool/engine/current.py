@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from typing import Any
 
 from pgdbpool.engine.owners import present_owner
 from pgdbpool.errors import PoolClosed
 
-# Guards _pool while it is exchanged, so that of two `init` at once each closes the one that it replaced. Forbidden under
-# it: making or closing a pool.
+# Guards _pool while it is exchanged, so that of two `init` at once each closes the one that it replaced, and _former.
+# Forbidden under it: making or closing a pool.
 _lock = threading.Lock()
 _pool: Any = None
+_former: weakref.WeakSet[Any] = weakref.WeakSet()  # pools that were the default
 
 
 def default_pool() -> Any:
@@ -33,5 +35,14 @@ def make_default(pool: Any) -> None:
     pool.was_default = True
     with _lock:
         before, _pool = _pool, pool
+        if before is not None:
+            _former.add(before)
     if before is not None:
         before.close_in_background()
+
+
+def lender_of(raw: Any) -> Any:
+    """The pool to put it back into: one that was the default when it was lent, else the default."""
+    with _lock:
+        former = list(_former)
+    return next((pool for pool in former if pool.has_lent(raw)), None) or default_pool()

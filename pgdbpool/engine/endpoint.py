@@ -155,14 +155,14 @@ class Endpoint:
     def overdue(self) -> None:
         """A probe is not answered."""
         if self.health in _THERE and self._note(health="silent"):
-            log.warning("%s: does not answer", self.label)
+            log.info("%s: does not answer", self.label)
 
     def answered(self) -> None:
         """A probe was answered: it is there, but for new sessions if the last attempt at one failed."""
         self.answered_at = monotonic()
         if self.health not in _THERE:
             self._note(health="full" if self.health in ("down", "failed") else "up")
-            log.warning("%s: answers", self.label)
+            log.info("%s: answers", self.label)
 
     def drain(self) -> None:
         self._note(drained=True)

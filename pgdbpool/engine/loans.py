@@ -42,6 +42,10 @@ class Loans:
             self._loans[id(loan.raw)] = loan
             return loan
 
+    def has(self, raw: Any) -> bool:
+        with self._lock:
+            return id(raw) in self._loans and self._loans[id(raw)].raw is raw
+
     def leave(self, raw: Any, key: Hashable) -> Loan | None:
         """The loan of that connection, struck off; None if there is none, or if it goes by another key."""
         with self._lock:

@@ -20,9 +20,9 @@ log = logging.getLogger("pgdbpool.watch")
 
 TICK = 0.2  # how late a deadline may be noticed
 _STALL = 1.0  # seconds by which a tick is late when the process itself stood still
-_CALM = 1.0  # between two looks when nothing is borrowed
-_OVERDUE = 0.3  # seconds after which a probe's answer is missed, and requests go elsewhere if they can
-_LONG = 0.3  # seconds in which an answer is usually there: after that the server is asked out of turn
+_CALM = 1.0  # between two looks at a single server when nothing is borrowed
+_OVERDUE = 0.25  # seconds after which a probe's answer is missed, and requests go elsewhere if they can
+_LONG = 0.2  # seconds in which an answer is usually there: after that the server is asked out of turn
 _SILENT = f"the server was silent for {PATIENCE:g} s"
 
 
@@ -72,7 +72,7 @@ class Watch:
                 stock.group.discard(slot)
             if stock.group.wants(stock.shelf):
                 self._grow(stock.shelf)
-        pause = TICK if busy else _CALM
+        pause = TICK if busy or len(self.monitors) > 1 else _CALM
         self._due = now + pause
         return pause
 

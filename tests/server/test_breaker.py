@@ -219,7 +219,6 @@ def test_a_frozen_server(three_servers: Several, make_pool: Callable[..., Any]) 
     assert eventually(lambda: pool.stats()["groups"]["web"]["in_use"] == 0)
 
 
-
 @contextmanager
 def connection_limit(server: Server, count: int) -> Iterator[None]:
     """The tests' role may have so many sessions there (53300)."""
