@@ -14,8 +14,6 @@ from pgdbpool.errors import DBQueryError
 from pgdbpool.text import Verdict
 from pgdbpool.waiting import Slot
 
-__all__ = ["Desk"]
-
 _MOMENT = 5.0  # seconds for a statement of the pool's own
 
 

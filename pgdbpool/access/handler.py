@@ -68,6 +68,8 @@ class Transaction:
         if outer is None:
             within = Lease(self._desk, *self._options)
             within._terms = False, self._opening, 1
+            if "SERIALIZABLE" in self._opening:
+                within._route = None  # which no standby offers (manual, Serializable Isolation Level)
         else:
             within = Block(outer.lease, self._opening)
         self.lease: Lease = within.__enter__()

@@ -10,26 +10,24 @@ from pgdbpool.engine.owners import place_of_caller, present_owner
 from pgdbpool.errors import PoolError
 from pgdbpool.waiting import Slot
 
-__all__ = ["Hold"]
-
 
 class Hold:
     """What holds a connection for longer than one statement, one at a time. It can be used again when it has ended."""
 
-    __slots__ = ("__weakref__", "_desk", "_owner", "_read_only", "_slot", "_timeout", "turn")
+    __slots__ = ("__weakref__", "_desk", "_owner", "_read_only", "_route", "_slot", "_timeout", "turn")
 
     def __init__(self, desk: Desk, read_only: bool, timeout: float | None) -> None:
         self._slot: Slot | None = None
         self._desk = desk
         self._read_only = read_only
+        self._route = desk.reading if read_only else None
         self._timeout = seconds(timeout, desk.timeout)
 
     def _check_out(self) -> Slot:
         if self._slot is not None:
             raise PoolError("this connection is in use already: its block was entered twice")
         self._owner = present_owner()
-        desk = self._desk
-        slot = desk.group.checkout(self._owner, self._timeout, desk.reading if self._read_only else None)
+        slot = self._desk.group.checkout(self._owner, self._timeout, self._route)
         self.turn = slot.turn
         self._slot = slot
         slot.place = place_of_caller()

@@ -36,12 +36,19 @@ class Monitor:
         self._is_left_to_groups = is_left_to_groups
         self._bury = bury
         self.session: Session | None = None
+        self._moved = False
         self.worker = Worker(f"pgdbpool-monitor-{endpoint.label}", self._round)
 
     def hurry(self, now: float) -> None:
         """An answer to somebody takes long: probe out of turn, unless that was done just now."""
         session, answered_at = self.session, self.endpoint.answered_at
         if session is not None and not session.deadline and now - (answered_at or 0.0) > _RECENT:
+            self.worker.nudge()
+
+    def move(self, found: set[str]) -> None:
+        """The server's addresses are these now: a session to another one is no judge of it any more."""
+        if self.session is not None and self.session.peer not in found:
+            self._moved = True
             self.worker.nudge()
 
     def stop(self) -> None:
@@ -57,9 +64,10 @@ class Monitor:
 
     def _round(self) -> float:
         try:
-            if self.endpoint.drained:
+            if self.endpoint.drained or self._moved:
+                self._moved = False
                 self._close()
-            elif self.session is None:
+            if self.session is None and not self.endpoint.drained:
                 self._dial()
             if (session := self.session) is not None and not self.worker.stopped:
                 session.ask_role(PATIENCE)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from time import monotonic
 
 from pgdbpool.driver.place import addresses, is_named
 from pgdbpool.engine.endpoint import Endpoint
 from pgdbpool.engine.keeper import Stock
+from pgdbpool.engine.monitor import Monitor
 from pgdbpool.engine.worker import Worker
 
 log = logging.getLogger("pgdbpool.endpoint")
@@ -23,7 +25,8 @@ class Names:
     just gone: such a name stands for many servers in turn, as the reader endpoints of cloud services do.
     """
 
-    def __init__(self, stocks: list[Stock]) -> None:
+    def __init__(self, stocks: list[Stock], monitors: Mapping[Endpoint, Monitor]) -> None:
+        self._monitors = monitors
         self._stocks = [stock for stock in stocks if is_named(stock.shelf.source.options)]
         self._gone: dict[tuple[str, str], float] = {}  # when an endpoint's address was last found missing
         self.worker = Worker("pgdbpool-names", self._round)
@@ -45,6 +48,7 @@ class Names:
         return any(self._gone.get((label, address), limit) > limit for address in found)
 
     def _replace(self, endpoint: Endpoint, found: set[str]) -> None:
+        self._monitors[endpoint].move(found)
         moved = 0
         for stock in self._stocks:
             if stock.shelf.source is endpoint:

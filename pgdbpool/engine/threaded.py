@@ -28,7 +28,7 @@ class Threaded(Engine):
         self._watch = Watch(self.stocks, self.guests, self.grow, self.reroute)
         self._keepers = {endpoint: self._keeper(endpoint) for endpoint in self.endpoints}
         self._watch.monitors = {each: self._monitor(each) for each in self.endpoints}
-        self._names = Names(self.stocks)
+        self._names = Names(self.stocks, self._watch.monitors)
         self._started = False
 
     def _keeper(self, endpoint: Endpoint) -> Keeper:

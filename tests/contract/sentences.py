@@ -23,13 +23,10 @@ CONTRACT = ROOT / "doc" / "contract.md"
 
 # Sentences whose time has not come, by the beginning of their id, with what they wait for.
 LATER = {
-    "3.endpoint.role": "roles",
-    "3.endpoint.weight": "several servers",
     "3.endpoint.pooler": "poolers",
-    "3.group.target": "roles",
     "3.group.max_lag": "roles",
     "3.group.standby_functions": "roles",
-    "5.": "roles and routing",
+    "5.": "lag, failover, read your own writes",
     "6.middleware": "the middleware",
     "6.status_app": "the status page",
     "7.p2": "poolers",

@@ -230,3 +230,27 @@ def test_nobody_is_slow_because_one_server_is_frozen(three_servers: Several, mak
     assert len(later) > 100
     assert {each.value for each in later} == {"one", "three"}
     assert len(crowd.errors) <= 4  # those that were in flight on it, and cut
+
+
+@pytest.mark.contract("5.balance.1")
+def test_a_returning_server_is_eased_in(three_servers: Several, make_pool: Callable[..., Any]) -> None:
+    """After an absence its share begins small and grows within some seconds to the whole."""
+    pool = make_pool(three_servers.config({"target": "any", "connection_count": 6, "min_connections": 6}))
+    assert eventually(lambda: is_known(pool))
+    server = three_servers.by_label["two"]
+    with Crowd(lambda: pool.query(f"{WHO} FROM pg_sleep(0.005)", read_only=True).scalar(), 6) as crowd:
+        crowd.goes_on()
+        server.stop()
+        assert eventually(lambda: pool.stats()["endpoints"]["two"]["state"] == "down")
+        server.start()
+        assert eventually(lambda: pool.stats()["endpoints"]["two"]["state"] == "up")
+        back = time.monotonic()
+        time.sleep(8.0)
+    assert crowd.errors == []
+
+    def share(start: float, end: float) -> float:
+        values = [each.value for each in crowd.all if back + start < each.at < back + end]
+        return values.count("two") / len(values)
+
+    assert share(0.0, 1.0) < 0.2
+    assert share(6.5, 8.0) > 0.28

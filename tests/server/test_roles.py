@@ -10,9 +10,9 @@ import pytest
 
 import pgdbpool
 from pgdbpool import DBOfflineError
-from tests.life import Crowd, outcomes, thread_of
+from tests.life import Crowd, outcomes, thread_of, ticking
 from tests.servers import ROLE, eventually
-from tests.several import Replicas, answering, is_known, state, who
+from tests.several import WHO, Replicas, answering, is_known, state, who
 from tests.usage import fresh_table, rows_of
 
 pytestmark = pytest.mark.contract("5.failover.1")
@@ -269,3 +269,120 @@ def test_two_groups_and_many_threads_learn_it_together(own_replicas: Replicas, m
     assert eventually(lambda: sum(each["waiting"] for each in pool.stats()["groups"].values()) == 12)
     own_replicas.standbys[0].promote()
     assert [each.value for each in waiting.result(8.0).value] == ["standby1"] * 12
+
+
+@pytest.mark.contract("2.call.run.1")
+def test_run_goes_on_with_the_new_primary(own_replicas: Replicas, make_pool: Callable[..., Any]) -> None:
+    """The primary dies in the middle of the function: the whole of it runs again on the one that was promoted, once."""
+    fresh_table(own_replicas.primary, "of_run")
+    pool = make_pool(own_replicas.config({"timeout": 10}))
+    assert eventually(lambda: is_known(pool))
+    own_replicas.caught_up()
+    servers: list[str] = []
+
+    def work(db: Any, number: int) -> str:
+        servers.append(db.query(WHO).scalar())
+        db.query(f"INSERT INTO {ROLE}.of_run VALUES (%s)", (number,))
+        if len(servers) == 1:
+            own_replicas.primary.kill9()
+            own_replicas.standbys[0].promote()
+        db.query("SELECT 1")
+        return servers[-1]
+
+    assert pool.run(work, 7) == "standby1"
+    assert servers == ["primary", "standby1"]
+    assert rows_of(own_replicas.standbys[0], "of_run") == [7]
+
+
+@pytest.mark.contract("4.a-write-that.1", "4.a-write-that.3", "4.a-write-that.5")
+def test_what_was_under_way_when_the_primary_died(own_replicas: Replicas, make_pool: Callable[..., Any]) -> None:
+    """A write is in doubt and not sent again; a block's statement is lost with its transaction; a promised read runs again."""
+    pool = make_pool(own_replicas.config({"timeout": 10}))
+    assert eventually(lambda: is_known(pool))
+    own_replicas.caught_up()
+
+    def in_transaction() -> None:
+        with pool.transaction() as db:
+            db.query("SELECT 1")
+            db.query("SELECT pg_sleep(5)")
+
+    write = thread_of(pool.query, "SELECT pg_sleep(5), txid_current()")
+    block = thread_of(in_transaction)
+    time.sleep(0.5)
+    own_replicas.primary.kill9()
+    own_replicas.standbys[0].promote()
+    assert isinstance(write.result().error, pgdbpool.InDoubt)
+    assert isinstance(block.result().error, pgdbpool.DBConnectionError)
+    assert answering(pool) == {"standby1"}
+    assert pool.stats()["groups"]["web"]["in_use"] == 0
+
+
+@pytest.mark.contract("4.a-write-that.2")
+def test_a_read_under_way_on_a_dying_standby(own_replicas: Replicas, make_pool: Callable[..., Any]) -> None:
+    """``read_only=True``: whoever was being answered by the standby that died gets the answer of another server."""
+    pool = make_pool(own_replicas.config())
+    assert eventually(lambda: answering(pool, read_only=True) == {"standby1", "standby2"})
+    reads = [thread_of(lambda: pool.query(f"{WHO} FROM pg_sleep(1)", read_only=True).scalar()) for _ in range(6)]
+    time.sleep(0.5)
+    own_replicas.standbys[0].kill9()
+    assert {each.result().value for each in reads} == {"standby2"}
+    own_replicas.standbys[1].kill9()
+    assert eventually(lambda: answering(pool, read_only=True) == {"primary"})
+
+
+@pytest.mark.contract("4.waiting.1", "5.eligible.2")
+def test_readers_that_wait_turn_to_the_primary(own_replicas: Replicas, make_pool: Callable[..., Any]) -> None:
+    """Readers in the line for busy standbys are served by the primary as soon as no standby is left."""
+    pool = make_pool(own_replicas.config({"connection_count": 1, "timeout": 10}))
+    assert eventually(lambda: answering(pool, read_only=True) == {"standby1", "standby2"})
+    holds = [thread_of(lambda: pool.query("SELECT pg_sleep(4)", read_only=True, query_timeout=9000)) for _ in range(2)]
+    assert eventually(lambda: pool.stats()["groups"]["web"]["in_use"] == 2)
+    waiting = [thread_of(lambda: who(pool, read_only=True)) for _ in range(3)]
+    assert eventually(lambda: pool.stats()["groups"]["web"]["waiting"] == 3)
+    for server in own_replicas.standbys:
+        server.kill9()
+    assert {each.result(3.0).value for each in waiting} == {"primary"}
+    for each in holds:
+        each.result(9.0)
+
+
+@pytest.mark.contract("4.no-thread-waits.1", "4.no-thread-waits.2")
+def test_a_frozen_primary(own_replicas: Replicas, make_pool: Callable[..., Any]) -> None:
+    """Reads go on, what was under way there is cut after three silent probes, writes wait; nobody holds the GIL."""
+    pool = make_pool(own_replicas.config({"timeout": 1, "query_timeout": 30000}))
+    assert eventually(lambda: is_known(pool))
+    assert eventually(lambda: own_replicas.primary.sessions("pgdbpool:monitor"))
+    own_replicas.caught_up()
+    with ticking() as longest, Crowd(lambda: who(pool, read_only=True), 4) as readers:
+        readers.goes_on()
+        own_replicas.primary.freeze()
+        under_way = thread_of(pool.query, "SELECT 1")
+        assert eventually(lambda: state(pool, "primary") == "silent", 2.5)
+        since = time.monotonic()
+        with pytest.raises(DBOfflineError, match="primary silent"):
+            pool.query("SELECT 1")
+        assert 1.0 <= time.monotonic() - since < 1.5
+        cut = under_way.result(6.0)
+        assert isinstance(cut.error, pgdbpool.PoolError)
+        assert cut.seconds < 5.5
+        own_replicas.primary.thaw()
+        assert eventually(lambda: _succeeds(pool), 3.0)
+    assert readers.errors == []
+    assert max(each.seconds for each in readers.all) < 0.7
+    assert longest() < 0.5
+
+
+@pytest.mark.contract("3.group.min_connections.1", "3.group.max_idle.1")
+def test_connections_are_kept_where_the_role_is(own_replicas: Replicas, make_pool: Callable[..., Any]) -> None:
+    """``min_connections`` follow the role: what was opened elsewhere goes after ``max_idle``, the new primary gets its own."""
+    pool = make_pool(own_replicas.config({"target": "primary", "min_connections": 3, "max_idle": 1}))
+
+    def kept() -> list[int]:
+        return [len(server.sessions("pgdbpool:web")) if server.running else 0 for server in own_replicas.servers]
+
+    assert eventually(lambda: kept() == [3, 0, 0], 6.0), kept()
+    own_replicas.caught_up()
+    own_replicas.primary.kill9()
+    own_replicas.standbys[0].promote()
+    assert eventually(lambda: kept() == [0, 3, 0], 6.0), kept()
+    assert answering(pool) == {"standby1"}

@@ -201,3 +201,15 @@ def test_a_silent_servers_idle_ones_go_unasked() -> None:
     assert (sorted(numbers.closed), numbers.proven, numbers.idle()) == ([1, 2], [], [4])
     numbers.group.release(held, held.owner)
     assert numbers.intact()
+
+
+def test_a_silent_server_condemns_what_is_as_old_as_its_witness() -> None:
+    """Where the one that was not answered is the first to tell, all of its age go, and what is in use must be proven."""
+    numbers = Numbers(4)
+    numbers.stock(1, 2, 3)
+    silent, held = numbers.take(), numbers.take()
+    numbers.group.purge(silent)
+    assert (numbers.closed, numbers.idle()) == ([1], [])
+    numbers.group.release(held, held.owner)
+    assert numbers.take() is held
+    assert [number for number, _ in numbers.proven] == [held.resource]

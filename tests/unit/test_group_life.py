@@ -94,6 +94,23 @@ def test_discarding_twice_closes_once() -> None:
     assert numbers.shelf.past_held == slot.held > 0.0
 
 
+@pytest.mark.contract("2.call.stats.1")
+@pytest.mark.parametrize("way", ["release", "broken", "take_back"])
+def test_the_time_held_adds_up_however_it_ends(way: str) -> None:
+    """The seconds for which a connection was borrowed are counted, also where it was lost or taken back."""
+    numbers = Numbers(1)
+    numbers.stock(1)
+    slot = numbers.take()
+    slot.since -= 7.0
+    if way == "take_back":
+        numbers.group.take_back(slot, slot.turn)
+    else:
+        getattr(numbers.group, way)(slot, slot.owner)
+    assert 7.0 <= slot.held < 7.0 + LONG
+    if way == "broken":
+        assert numbers.shelf.past_held == slot.held
+
+
 def test_a_dead_threads_connection_is_taken_back() -> None:
     """What a thread that ended still holds is taken from it and cleaned, and then goes to whoever waits."""
     numbers = Numbers(1)

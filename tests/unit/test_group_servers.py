@@ -248,6 +248,22 @@ def test_news_that_change_nothing_leave_all_as_it_is() -> None:
     numbers.group.close()
 
 
+@pytest.mark.contract("5.eligible.1", "5.eligible.2")
+def test_a_full_server_serves_with_what_it_has() -> None:
+    """A server that takes no further session serves a group that has some there; without any, reads go elsewhere at once."""
+    numbers = several(PRIMARY, STANDBY)
+    numbers.stock(1)
+    (last,) = numbers.stock(11, at=1)
+    reading = numbers.group.reading
+    numbers.see(1, full=True)
+    assert numbers.take(route=reading) is last
+    reader = waiting(numbers, reading)
+    assert numbers.idle() == [1]
+    numbers.group.broken(last, last.owner)
+    assert reader.done().got.resource == 1
+    assert numbers.idle() == []
+
+
 # -- minimum, size ----------------------------------------------------------------------------------------------------
 
 
