@@ -7,20 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg2
 
-from pgdbpool.access.dialogue import IDLE
+from pgdbpool.access.dialogue import Dialogue
 from pgdbpool.access.statements import aborted
 from pgdbpool.errors import PoolError
 
 if TYPE_CHECKING:
     from pgdbpool.access.lease import Lease
 
-__all__ = ["Block"]
-
 
 class Block:
     """``with`` block in one transaction of a lease, or in a savepoint of the one that is open."""
 
-    __slots__ = ("_before", "_depth", "_lease", "_opening", "_savepoint")
+    __slots__ = ("_depth", "_lease", "_opening", "_savepoint")
 
     def __init__(self, lease: Lease, opening: str) -> None:
         self._lease = lease
@@ -28,50 +26,42 @@ class Block:
         self._depth = 0
 
     def __enter__(self) -> Lease:
-        lease = self._lease
-        with lease.at_work() as dialogue:
+        with self._lease.at_work() as dialogue:
             if self._depth:
                 raise PoolError("this transaction block is in use already: it was entered twice")
-            lease._settle_stream()
-            self._before = dialogue.opening
+            dialogue.settle_stream()
             self._savepoint = ""
-            if lease.blocks or dialogue.status != IDLE:
-                self._set_savepoint(lease)
+            if dialogue.blocks or not dialogue.session.idle:
+                self._set_savepoint(dialogue)
             else:
-                dialogue.opening = self._opening
-            lease.blocks += 1
-            self._depth = lease.blocks
-        return lease
+                dialogue.autocommit, dialogue.opening = False, self._opening
+            dialogue.blocks += 1
+            self._depth = dialogue.blocks
+        return self._lease
 
-    def _set_savepoint(self, lease: Lease) -> None:
-        dialogue = lease.dialogue
+    def _set_savepoint(self, dialogue: Dialogue) -> None:
         if self._opening not in ("BEGIN", dialogue.opening):
-            raise PoolError(
-                f"{self._opening} inside a transaction: isolation and read_only belong to the outermost one"
-            )
-        self._savepoint = f"pgdbpool_{lease.blocks + 1}"
-        front = f"{dialogue.opening};\n" if dialogue.status == IDLE else ""
-        dialogue.send(f"{front}SAVEPOINT {self._savepoint}", prefix=front)
+            raise PoolError(f"{self._opening} inside a transaction: isolation and read_only are for the outermost one")
+        self._savepoint = f"pgdbpool_{dialogue.blocks + 1}"
+        front = f"{dialogue.opening};\n" if dialogue.session.idle else ""
+        dialogue.send(front, f"SAVEPOINT {self._savepoint}")
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        lease, depth = self._lease, self._depth
-        with lease.at_work() as dialogue:
-            self._depth = 0
-            if lease.blocks != depth:
+        with self._lease.at_work() as dialogue:
+            depth, self._depth = self._depth, 0
+            if dialogue.blocks != depth:
                 raise PoolError("transaction blocks must be left in the reverse order of entering")
-            lease.blocks -= 1
-            dialogue.opening = self._before
+            dialogue.blocks -= 1
             if error is None:
-                self._finish(lease)
+                self._finish(dialogue)
             else:
                 with suppress(psycopg2.Error):  # the error on its way is the news; a loss is found at release
                     dialogue.undo_to(self._savepoint) if self._savepoint else dialogue.end(commit=False)
 
-    def _finish(self, lease: Lease) -> None:
-        dialogue = lease.dialogue
+    def _finish(self, dialogue: Dialogue) -> None:
         if not self._savepoint:
             dialogue.end(commit=True)
-        elif dialogue.failed:
+        elif dialogue.session.failed:
             raise aborted(dialogue.undo_to(self._savepoint))
         else:
             dialogue.send(f"RELEASE SAVEPOINT {self._savepoint}")

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any
 
 import psycopg2
-from psycopg2 import extensions
 
-from pgdbpool.access.desk import Desk
-from pgdbpool.access.statements import aborted, lost, milliseconds, plain, refuse_lost_commit, rejected
+from pgdbpool.access.statements import aborted, lost, plain, prepared, refuse_lost_commit, rejected
 from pgdbpool.driver.session import Session, limit_of
 from pgdbpool.errors import DBConnectionError, DBQueryError, PoolError
 from pgdbpool.text import Verdict
 
-__all__ = ["FAILED", "IDLE", "Dialogue", "begin"]
-
-IDLE = extensions.TRANSACTION_STATUS_IDLE
-FAILED = extensions.TRANSACTION_STATUS_INERROR
+BLOCK_ENDS = "the block commits when it ends, and rolls back on an exception"
 
 _UNDO = ("ROLLBACK", "ABORT")
-_BETWEEN = "\n;\n"  # on lines of their own: a statement may end in a comment
 _LEVELS = ("read uncommitted", "read committed", "repeatable read", "serializable")
 
 
+@lru_cache(maxsize=64)
 def begin(isolation: str | None = None, read_only: bool = False) -> str:
     """The BEGIN for a transaction; ``isolation`` in PostgreSQL's words, any case, ``_`` for a space."""
     level = None if isolation is None else str(isolation).lower().replace("_", " ")
@@ -35,77 +32,78 @@ def begin(isolation: str | None = None, read_only: bool = False) -> str:
 class Dialogue:
     """One session's conversation while it is borrowed. Not for two threads at once: the lease sees to that.
 
-    The transaction's state is the server's own word, which libpq keeps, and nothing beside it.
+    Unless it is in ``autocommit``, a statement takes the BEGIN that is ``opening`` along where there is no transaction
+    yet, and ``blocks`` is the number of transaction blocks that it is in: ``terms`` are these three at first and after
+    each transaction. ``streams`` counts the streams there were; ``own_stream()`` is one with a transaction of its own.
 
-    ``opening`` is the BEGIN that the next statement takes along where a transaction is due, ``first_error`` what made the
-    present one fail, ``pending`` whether something was said since the last end, ``wrote`` whether that may have written,
-    ``soiled`` whether the session must be reset.
+    ``first_error`` is what made the present transaction fail, ``pending`` whether something was said in it, ``wrote``
+    whether that may have written, ``soiled`` whether the session must be reset.
     ``epoch`` counts ended transactions and undone savepoints: cursors of an earlier one are gone.
     """
 
-    def __init__(self, desk: Desk, session: Session, query_timeout: int | None, read_only: bool) -> None:
-        self.desk = desk
+    streams = epoch = 0
+    pending = wrote = soiled = False
+    first_error: BaseException | None = None
+    own_stream: Callable[[], Any] | None = None
+
+    def __init__(
+        self, session: Session, query_timeout: int | None, read_only: bool, terms: tuple[bool, str, int]
+    ) -> None:
         self.session = session
         self.query_timeout = session.query_timeout if query_timeout is None else query_timeout
-        self.opening = begin(None, read_only)
-        self.first_error: BaseException | None = None
-        self.wrote = False
-        self.pending = False
-        self.soiled = False
-        self.epoch = 0
+        self.autocommit, self.opening, self.blocks = self._terms = terms
         self._read_only_due = read_only
         self._varied = self.query_timeout != session.query_timeout
 
-    @property
-    def status(self) -> int:
-        return int(self.session.raw.get_transaction_status())
-
-    @property
-    def failed(self) -> bool:
-        return self.status == FAILED
-
     # -- statements -------------------------------------------------------------------------------------------------
 
-    def say(
-        self,
-        text: str,
-        verdict: Verdict,
-        params: Any,
-        query_timeout: int | None,
-        transactional: bool,
-        front: str = "",
-    ) -> Any:
-        """Send a user's statement, with what has to travel in front of it; returns the cursor.
+    def admit(self, sql: Any) -> tuple[str, Verdict]:
+        """The text of a statement and what is known of it; refuses what must not be said now."""
+        text, verdict = prepared(sql, self.session)
+        if self.blocks and verdict.controls_transaction:
+            error = psycopg2.ProgrammingError(f"{verdict.keyword} inside transaction(): {BLOCK_ENDS}")
+            raise DBQueryError.like(error) from error
+        if self.session.pooled_by is not None and verdict.session and not verdict.controls_transaction:
+            raise PoolError(f"behind a transaction pooler there is no session to keep it: {verdict.session}")
+        self.settle_stream()
+        return text, verdict
 
-        ``transactional``: it belongs into a transaction, which it opens if there is none. ``front``: whole lines.
+    def settle_stream(self) -> None:
+        """A stream that has a transaction of its own leaves no room for anything else, until it is dropped."""
+        if self.own_stream is not None:
+            if self.own_stream() is not None:
+                raise PoolError("a stream() is open on this handler: read it to its end first, or use transaction()")
+            self.end(commit=not self.session.failed)
+
+    def say(self, verdict: Verdict, *texts: str, params: Any = None, limit: int | None = None, front: str = "") -> Any:
+        """Send what was admitted, with what has to travel in front of it; returns the cursor.
+
+        ``limit``: its ``query_timeout``, None for that of the lease. ``front``: whole lines.
         """
-        answer_in = milliseconds(query_timeout)
-        limit = self.query_timeout if answer_in is None else answer_in
-        self.note(verdict, params)
-        prefix = self.prefix(verdict, limit, transactional) + front
-        in_transaction = self.status != IDLE or "BEGIN" in prefix
+        limit = self.query_timeout if limit is None else limit
+        self.soiled = self.soiled or not verdict.clean or not plain(params)
+        self.wrote = self.wrote or not verdict.reads
+        front = self._prefix(verdict, limit) + front
+        in_transaction = front.startswith("BEGIN") or not self.session.idle
         in_doubt = not verdict.reads and (verdict.controls_transaction or not in_transaction)
-        failed = self.failed
-        cursor = self.send(prefix + text, params, prefix=prefix, in_doubt=in_doubt, limit=limit)
+        failed, first = self.session.failed, self.first_error
+        cursor = self.send(front, *texts, params=params, in_doubt=in_doubt, limit=limit)
         if verdict.controls_transaction:
             self.epoch += 1
-            first, self.first_error = self.first_error, None
             if failed and verdict.keyword not in _UNDO:
                 raise aborted(first)
-        elif not self.failed:
-            self.first_error = None  # the user went back to a savepoint of his own
         return cursor
 
-    def prefix(self, verdict: Verdict, limit: int, transactional: bool) -> str:
+    def _prefix(self, verdict: Verdict, limit: int) -> str:
         """BEGIN, where it is due, and the server's side of a limit of its own; whole lines."""
         if not verdict.keyword:
             return ""  # nothing, or no SQL: the answer must be its own
-        idle = self.status == IDLE
-        parts = [self.opening] if idle and transactional and not verdict.controls_transaction else []
+        session, idle = self.session, self.session.idle
+        parts = [self.opening] if idle and not (self.autocommit or verdict.controls_transaction) else []
         if idle and not parts:
             self.ensure_read_only()
-        self._varied = self._varied or limit != self.session.query_timeout
-        if self._varied and self.session.pooled_by is None and not self.failed and not verdict.controls_transaction:
+        self._varied = self._varied or limit != session.query_timeout
+        if self._varied and session.pooled_by is None and not (session.failed or verdict.controls_transaction):
             local = parts or not idle
             self.soiled = self.soiled or not local
             setting = f"SET {'LOCAL ' if local else ''}statement_timeout = {limit:d}"
@@ -115,55 +113,36 @@ class Dialogue:
                 self.send(setting)
         return "; ".join(parts) + ";\n" if parts else ""
 
-    def send(
-        self, text: str, params: Any = None, *, prefix: str = "", in_doubt: bool = False, limit: int | None = None
-    ) -> Any:
-        """Send one message; returns the cursor, or raises what its failure means."""
+    def send(self, *parts: str, params: Any = None, in_doubt: bool = False, limit: int | None = None) -> Any:
+        """Send one message, whose parts are whole lines; returns the cursor, or raises what its failure means."""
         session = self.session
         if session.lost:
             raise DBConnectionError("the connection was lost before this statement; nothing was sent")
         self.pending = True
         try:
-            cursor = session.execute(text, params, limit_of(self.query_timeout if limit is None else limit))
+            cursor = session.execute("".join(parts), params, limit_of(self.query_timeout if limit is None else limit))
         except Exception as error:
             if session.lost:
-                doing = "a COMMIT" if text == "COMMIT" else "a statement"
+                doing = "a COMMIT" if parts == ("COMMIT",) else "a statement"
                 raise lost(session, error, wrote=in_doubt, doing=doing) from error
-            failure = rejected(error, prefix)
-            if "BEGIN" in prefix and failure.pgcode is not None and self.status == IDLE:
+            failure = rejected(error, *parts[:-1])
+            if parts[0].startswith("BEGIN") and failure.pgcode is not None and session.idle:
                 self._begin_failed()
-            if self.failed:
+            if session.failed:
                 self.first_error = self.first_error or failure
             raise failure from error
+        if self.first_error is not None and not session.failed:
+            self.first_error = None  # it ended, or the user went back to a savepoint
         return cursor
-
-    def send_all(self, prefix: str, statements: list[str]) -> None:
-        """Send several statements in one message; positions in an error refer to the one that failed."""
-        try:
-            self.send(prefix + _BETWEEN.join(statements), prefix=prefix)
-        except DBQueryError as failure:
-            error = failure.__cause__
-            place = int(getattr(getattr(error, "diag", None), "statement_position", None) or 0)
-            before = prefix
-            for statement in statements:
-                if len(before) + len(statement) >= place:
-                    break
-                before += statement + _BETWEEN
-            raise (rejected(error, before) if place and isinstance(error, Exception) else failure) from error
 
     def _begin_failed(self) -> None:
         """A text that could not even be parsed took the BEGIN in front of it along; the transaction shall fail with it."""
         with suppress(psycopg2.Error):
             self.session.execute("BEGIN; ROLLBACK TO SAVEPOINT pgdbpool_failed", None, limit_of(self.query_timeout))
 
-    def note(self, verdict: Verdict, *params: Any) -> None:
-        """What is said may write, and leave something behind."""
-        self.soiled = self.soiled or not verdict.clean or not all(map(plain, params))
-        self.wrote = self.wrote or not verdict.reads
-
     def open_transaction(self) -> None:
         """Send the BEGIN that is due, for those who do not speak through this dialogue."""
-        if self.status == IDLE:
+        if self.session.idle:
             self.send(self.opening)
 
     def ensure_read_only(self) -> None:
@@ -182,24 +161,25 @@ class Dialogue:
 
     def end(self, *, commit: bool) -> None:
         """COMMIT or ROLLBACK; a commit of what has failed rolls back and raises."""
-        first, self.first_error = self.first_error, None
-        in_doubt, self.wrote = commit and self.wrote and not self.failed, False
-        self.epoch += 1
-        pending, self.pending = self.pending, False
-        if self.status == IDLE or (self.session.lost and not pending):
-            return
-        if commit:
-            refuse_lost_commit(self.session)
+        session, first = self.session, self.first_error
+        in_doubt = commit and self.wrote and not session.failed
         try:
+            if session.idle or (session.lost and not self.pending):
+                return
+            if commit:
+                refuse_lost_commit(session)
             answer = self.send("COMMIT" if commit else "ROLLBACK", in_doubt=in_doubt).statusmessage
         finally:
-            self.pending = False
+            self.epoch += 1
+            self.pending = self.wrote = False
+            self.first_error = self.own_stream = None
+            self.autocommit, self.opening, self.blocks = self._terms
         if commit and answer == "ROLLBACK":
             raise aborted(first)
 
     def undo_to(self, savepoint: str) -> BaseException | None:
         """Go back to a savepoint and forget it; returns what had failed since."""
-        first, self.first_error = self.first_error, None
+        first = self.first_error
         self.epoch += 1
         self.send(f"ROLLBACK TO SAVEPOINT {savepoint}; RELEASE SAVEPOINT {savepoint}")
         return first

@@ -3,77 +3,72 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Iterable
+from contextlib import nullcontext, suppress
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg2
 
 from pgdbpool.access.block import Block
 from pgdbpool.access.desk import Desk
-from pgdbpool.access.dialogue import IDLE, Dialogue, begin
+from pgdbpool.access.dialogue import BLOCK_ENDS, Dialogue, begin
 from pgdbpool.access.hold import Hold
 from pgdbpool.access.results import Result, answer
-from pgdbpool.access.statements import milliseconds, prepared, rejected
+from pgdbpool.access.statements import milliseconds, plain
 from pgdbpool.access.streams import Stream
 from pgdbpool.driver.guarded import lend, take_back
 from pgdbpool.driver.session import limit_of
 from pgdbpool.engine.guard import Grip
 from pgdbpool.errors import DBQueryError, PoolError
-from pgdbpool.text import Verdict
 
-__all__ = ["Lease"]
-
-_BLOCK = "the block commits when it ends, and rolls back on an exception"
 _PAGE = 100  # rows of executemany in one message
+_BETWEEN = "\n;\n"  # on lines of their own: a statement may end in a comment
+
+L = TypeVar("L", bound="Lease")
 
 
 class Lease(Hold):
     """What a ``Handler`` and a ``transaction()`` give to their block. Not for two threads at once."""
 
-    __slots__ = ("_autocommit", "_grip", "_own_stream", "_query_timeout", "_streams", "blocks", "dialogue")
+    __slots__ = ("_grip", "_query_timeout", "_terms", "dialogue")
 
-    def __init__(
-        self, desk: Desk, autocommit: bool, read_only: bool, timeout: float | None, query_timeout: int | None
-    ) -> None:
+    def __init__(self, desk: Desk, read_only: bool, timeout: float | None, query_timeout: int | None) -> None:
         super().__init__(desk, read_only, timeout)
-        self._autocommit = autocommit
         self._query_timeout = milliseconds(query_timeout)
+        # Is it in autocommit, the BEGIN of its transactions, and 1 if all of it is one block of transaction().
+        self._terms = desk.autocommit, begin(None, read_only), 0
 
-    def _take(self) -> None:
-        slot = self._check_out()
-        self._grip = Grip(self._desk.group.make_lock())
-        self.blocks = self._streams = 0
-        self._own_stream: weakref.ref[Stream] | None = None
-        self.dialogue = Dialogue(self._desk, slot.resource, self._query_timeout, self._read_only)
+    def __enter__(self: L) -> L:
+        session = self._check_out().resource
+        self.dialogue = Dialogue(session, self._query_timeout, self._read_only, self._terms)
+        self._grip = Grip(self._desk.group.make_lock(), self.dialogue)
+        return self
 
-    def _leave(self, error: BaseException | None) -> None:
-        """The end of the block; an error on its way is not hidden by one about the connection."""
-        with nullcontext() if error is None else suppress(PoolError):
-            self._give_back()
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        try:
+            if error is not None:
+                with suppress(psycopg2.Error):  # the error on its way is the news; a loss is found at release
+                    self._end(commit=False, blocks=self._terms[2])
+            elif not self.dialogue.autocommit:
+                self._end(commit=True, blocks=self._terms[2])
+        finally:
+            if error is None or self.lasts():
+                self._give_back()
 
     def _give_back(self) -> None:
         slot = self._held()
-        session = slot.resource
         try:
-            with self._grip:  # whoever comes to use it from now on finds that it has ended
-                self._slot = None
+            self._grip.__enter__()  # and never left: whoever comes to use it from now on finds it taken
         except PoolError:
-            self._slot = None
-            session.shut_down("its block was left while another thread was using it")
-        take_back(session.raw)
-        self._release(slot, self.dialogue.soiled or self.dialogue.status != IDLE)
+            slot.resource.shut_down("its block was left while another thread was using it")
+        take_back(slot.resource.raw)
+        self._release(slot, self.dialogue.soiled or not slot.resource.idle)
 
-    @contextmanager
-    def at_work(self, turn: int | None = None) -> Iterator[Dialogue]:
-        """Internal: around every use; raises for a second thread, after release, and for what is left of an old turn."""
+    def at_work(self) -> Grip[Dialogue]:
+        """Internal: ``with`` it around every use; raises for a second thread and after release."""
         self._held()
-        if turn is not None and turn != self.turn:
-            raise PoolError("this belongs to an earlier use of its handler, which has ended")
-        with self._grip:
-            self._held()  # it may have ended between the two looks
-            yield self.dialogue
+        return self._grip
 
     # -- statements -------------------------------------------------------------------------------------------------
 
@@ -82,69 +77,35 @@ class Lease(Hold):
 
         Raises ``DBQueryError`` for what the server rejects, ``InDoubt`` or ``DBConnectionError`` for a lost connection.
         """
-        self._held()
-        with self._grip:
-            self._held()  # as at_work, without its cost
-            text, verdict = self._admit(sql)
-            return answer(self.dialogue.say(text, verdict, params, query_timeout, self._transactional))
-
-    @property
-    def _transactional(self) -> bool:
-        return bool(self.blocks) or not self._autocommit
-
-    def _admit(self, sql: Any) -> tuple[str, Verdict]:
-        """Refuse what must not be said now."""
-        text, verdict = prepared(sql, self.dialogue.session)
-        if self.blocks and verdict.controls_transaction:
-            error = psycopg2.ProgrammingError(f"{verdict.keyword} inside transaction(): {_BLOCK}")
-            raise DBQueryError.like(error) from error
-        if self.dialogue.session.pooled_by is not None and verdict.session and not verdict.controls_transaction:
-            raise PoolError(f"behind a transaction pooler there is no session to keep it: {verdict.session}")
-        self._settle_stream()
-        return text, verdict
-
-    def _settle_stream(self) -> None:
-        """A stream that has a transaction of its own leaves no room for anything else, until it is dropped."""
-        if self._own_stream is None:
-            return
-        stream = self._own_stream()
-        if stream is not None and stream.is_open:
-            raise PoolError("a stream() is open on this handler: read it to its end first, or use transaction()")
-        self._own_stream = None
-        if stream is None and self.dialogue.status != IDLE:
-            self.dialogue.end(commit=not self.dialogue.failed)
+        with self.at_work() as dialogue:
+            text, verdict = dialogue.admit(sql)
+            return answer(dialogue.say(verdict, text, params=params, limit=milliseconds(query_timeout)))
 
     def executemany(self, sql: Any, rows: Iterable[Any]) -> None:
         """The statement once for each row of parameters, many to a message; all of them or none."""
         self._held()
         rest = iter(rows)
-        page, following = _page(rest), _page(rest)
-        if not following and self._transactional:  # one message is all or nothing by itself
-            self._execute_page(sql, page)
-            return
-        if not self._autocommit:
-            with self.at_work() as dialogue:
+        page, following = list(islice(rest, _PAGE)), list(islice(rest, _PAGE))
+        with self.at_work() as dialogue:
+            dialogue.settle_stream()
+            alone = not (following or dialogue.autocommit)  # one message is all or nothing by itself
+            if following and not dialogue.autocommit:
                 dialogue.open_transaction()  # so that the block is a savepoint in it
-        with Block(self, self.dialogue.opening):
+        with nullcontext() if alone else Block(self, dialogue.opening):
             while page:
                 self._execute_page(sql, page)
-                page, following = following, _page(rest)
+                page, following = following, list(islice(rest, _PAGE))
 
     def _execute_page(self, sql: Any, page: list[Any]) -> None:
         with self.at_work() as dialogue:
-            text, verdict = self._admit(sql)
-            prefix = dialogue.prefix(verdict, dialogue.query_timeout, True)
-            statements = self._written_out(text, page)
-            dialogue.note(verdict, *page)
-            if statements:
-                dialogue.send_all(prefix, statements)
-
-    def _written_out(self, text: str, page: list[Any]) -> list[str]:
-        cursor = psycopg2.extensions.cursor(self.dialogue.session.raw)
-        try:
-            return [cursor.mogrify(text, row).decode() for row in page]
-        except Exception as error:
-            raise rejected(error) from error
+            text, verdict = dialogue.admit(sql)
+            cursor = psycopg2.extensions.cursor(dialogue.session.raw)
+            try:
+                statements = [cursor.mogrify(text, row).decode() + _BETWEEN for row in page]
+            except Exception as error:
+                raise DBQueryError.like(error) from error
+            dialogue.soiled = dialogue.soiled or not all(map(plain, page))
+            dialogue.say(verdict, *statements)
 
     def stream(self, sql: Any, params: Any = None, *, size: int = 2000) -> Stream:
         """The rows of a query that does not fit into memory, fetched ``size`` at a time by a cursor on the server.
@@ -155,22 +116,24 @@ class Lease(Hold):
         if size < 1:
             raise ValueError(f"size is {size}; it must be at least 1")
         with self.at_work() as dialogue:
-            text, verdict = self._admit(sql)
+            text, verdict = dialogue.admit(sql)
             if not verdict.single and ";" in text.rstrip("; \n"):
                 raise DBQueryError.like(psycopg2.ProgrammingError("stream() takes one statement"))
-            own = not self._transactional and dialogue.status == IDLE
-            self._streams += 1
-            name = f"pgdbpool_{self._streams}"
-            try:
-                front = f"DECLARE {name} NO SCROLL CURSOR FOR\n"
-                dialogue.say(text, verdict, params, None, self._transactional or own, front)
-            except DBQueryError:
-                if own:
-                    dialogue.end(commit=False)
-                raise
-            stream = Stream(self, name, size, own)
+            own = dialogue.autocommit and dialogue.session.idle
+            dialogue.streams += 1
+            name = f"pgdbpool_{dialogue.streams}"
             if own:
-                self._own_stream = weakref.ref(stream)
+                dialogue.autocommit = False  # until the end of its transaction
+            try:
+                dialogue.say(verdict, text, params=params, front=f"DECLARE {name} NO SCROLL CURSOR FOR\n")
+            except BaseException:
+                if own:
+                    with suppress(psycopg2.Error):
+                        dialogue.end(commit=False)
+                raise
+            stream = Stream(self, name, size)
+            if own:
+                dialogue.own_stream = weakref.ref(stream)
             return stream
 
     # -- transactions -----------------------------------------------------------------------------------------------
@@ -186,10 +149,11 @@ class Lease(Hold):
         """Undo what was done since the last commit."""
         self._end(commit=False)
 
-    def _end(self, *, commit: bool) -> None:
+    def _end(self, *, commit: bool, blocks: int = 0) -> None:
         with self.at_work() as dialogue:
-            if self.blocks:
-                raise PoolError(f"{'commit' if commit else 'rollback'}() inside transaction(): {_BLOCK}")
+            if dialogue.blocks != blocks:
+                said = "commit()" if commit else "rollback()"
+                raise PoolError(f"{said} inside transaction(), which was not left yet: {BLOCK_ENDS}")
             dialogue.end(commit=commit)
 
     def transaction(self, *, isolation: str | None = None, read_only: bool = False) -> Block:
@@ -203,17 +167,13 @@ class Lease(Hold):
         Inside a transaction of this handler, psycopg2's own ``commit()`` and ``rollback()`` raise and say so.
         """
         with self.at_work() as dialogue:
-            self._settle_stream()
-            if self._transactional:
-                dialogue.open_transaction()
-            else:
+            dialogue.settle_stream()
+            if dialogue.autocommit:
                 dialogue.ensure_read_only()
+            else:
+                dialogue.open_transaction()
             dialogue.soiled = dialogue.wrote = True
-            session = dialogue.session
+            session, managed = dialogue.session, bool(dialogue.blocks) or not dialogue.autocommit
             if not session.raw.is_lent:
-                lend(session.raw, session, limit_of(dialogue.query_timeout), managed=self._transactional)
+                lend(session, limit_of(dialogue.query_timeout), managed=managed)
             return session.raw
-
-
-def _page(rows: Iterator[Any]) -> list[Any]:
-    return list(islice(rows, _PAGE))

@@ -14,8 +14,6 @@ from pgdbpool.access.handler import Transaction
 from pgdbpool.engine.owners import open_transaction, present_owner
 from pgdbpool.errors import DBConnectionError, DBOfflineError, DBQueryError, PoolError
 
-__all__ = ["run"]
-
 _AGAIN = ("40001", "40P01")  # serialization_failure, deadlock_detected (PostgreSQL manual, 13.5)
 
 

@@ -12,8 +12,6 @@ import psycopg2
 from pgdbpool.access.rows import Row, row_class
 from pgdbpool.errors import DBQueryError, NoRow, TooManyRows
 
-__all__ = ["Result", "answer"]
-
 _name = attrgetter("name")
 
 
@@ -33,25 +31,21 @@ class Result:
     ``psycopg2.ProgrammingError``, as a cursor does.
     """
 
-    __slots__ = ("_class", "_rest", "_rows", "description", "rowcount", "statusmessage")
+    __slots__ = ("_rest", "_rows", "columns", "description", "rowcount", "statusmessage")
 
     def __init__(self, cursor: Any) -> None:
         self.description = cursor.description
         self.rowcount: int = cursor.rowcount
         self.statusmessage: str | None = cursor.statusmessage
+        self.columns: tuple[str, ...] = tuple(map(_name, self.description or ()))  # empty for a statement without rows
         self._rows: list[tuple[Any, ...]] | None = None if self.description is None else cursor.fetchall()
         self._rest = iter(self._rows or ())  # one position for every way of fetching, as a cursor has
-        self._class: type[Row] | None = None
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The column names; empty for a statement without rows."""
-        return tuple(map(_name, self.description or ()))
 
     def fetchone(self) -> Row | None:
         """The next row, or None after the last."""
-        make = self._row()
-        return None if (values := next(self._rest, None)) is None else make(values)
+        self._fetchable()
+        values = next(self._rest, None)
+        return None if values is None else row_class(self.columns)(values)
 
     def fetchmany(self, size: int | None = None) -> list[Row]:
         """The next ``size`` rows (1, as a cursor's ``arraysize``), fewer at the end."""
@@ -73,7 +67,7 @@ class Result:
         rows = self._fetchable()
         if len(rows) > 1:
             raise TooManyRows(f"the statement returned {len(rows)} rows, one was expected")
-        return self._row()(rows[0]) if rows else None
+        return row_class(self.columns)(rows[0]) if rows else None
 
     def scalar(self) -> Any:
         """The first column of the only row."""
@@ -83,17 +77,11 @@ class Result:
         return len(self._rows or ())
 
     def __iter__(self) -> Iterator[Row]:
-        return map(self._row(), self._rest)
+        self._fetchable()
+        return map(row_class(self.columns), self._rest)
 
     def __next__(self) -> Row:
         return next(iter(self))
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: None if name == "_class" else getattr(self, name) for name in self.__slots__}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        for name, value in state.items():
-            setattr(self, name, value)
 
     def __repr__(self) -> str:
         return f"<Result {self.statusmessage} rowcount={self.rowcount}>"
@@ -102,9 +90,3 @@ class Result:
         if self._rows is None:
             raise psycopg2.ProgrammingError("no results to fetch")
         return self._rows
-
-    def _row(self) -> type[Row]:
-        if self._class is None:
-            self._fetchable()
-            self._class = row_class(self.columns)
-        return self._class

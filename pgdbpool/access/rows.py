@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
-__all__ = ["Row", "row_class"]
-
 
 class Row(tuple[Any, ...]):
     """``row[0]``, ``row["name"]``, ``row.get("name")``, ``dict(row)``; of equal column names the first wins."""

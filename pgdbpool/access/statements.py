@@ -15,18 +15,6 @@ from pgdbpool.driver.session import Session
 from pgdbpool.errors import DBConnectionError, DBQueryError, InDoubt, PoolError
 from pgdbpool.text import Verdict, look
 
-__all__ = [
-    "aborted",
-    "lost",
-    "milliseconds",
-    "one_shot",
-    "plain",
-    "prepared",
-    "refuse_lost_commit",
-    "rejected",
-    "seconds",
-]
-
 _PLAIN = {int, float, bool, str, bytes, bytearray, memoryview, type(None), decimal.Decimal, uuid.UUID}
 _PLAIN |= {datetime.date, datetime.datetime, datetime.time, datetime.timedelta}
 
@@ -101,12 +89,19 @@ def refuse_lost_commit(session: Session) -> None:
         raise DBConnectionError("the connection was lost before COMMIT was sent; nothing of the transaction was kept")
 
 
-def rejected(error: Exception, prefix: str = "") -> DBQueryError:
-    """The error of a statement that was sent behind ``prefix`` (whole lines): positions refer to the user's own text."""
-    if not prefix or not isinstance(error, psycopg2.Error) or error.diag.statement_position is None:
+def rejected(error: Exception, *before: str) -> DBQueryError:
+    """The error of a message; positions refer to that part of it in which they are.
+
+    ``before`` are its parts (whole lines) but for the last.
+    """
+    if not isinstance(error, psycopg2.Error) or error.diag.statement_position is None:
         return DBQueryError.like(error)
-    position = int(error.diag.statement_position) - len(prefix)
-    lines = prefix.count("\n")
+    position, lines = int(error.diag.statement_position), 0
+    for part in before:
+        if position <= len(part):
+            break
+        position -= len(part)
+        lines += part.count("\n")
     pgerror = None if error.pgerror is None else _renumbered(error.pgerror, lines)
     message = _renumbered(str(error), lines)
     return DBQueryError.like(error, message=message, pgerror=pgerror, statement_position=str(position))

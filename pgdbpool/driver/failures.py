@@ -9,8 +9,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-__all__ = ["ConnectFailure", "understand"]
-
 # Sources: src/backend/libpq/auth.c, utils/init/postinit.c and interfaces/libpq/fe-connect.c, fe-secure-openssl.c of
 # PostgreSQL 14 to 18.
 _PERMANENT = {

@@ -8,8 +8,6 @@ from typing import Any
 import psycopg2
 from psycopg2 import extensions
 
-__all__ = ["cooperate"]
-
 
 def cooperate() -> None:
     """Have psycopg2 wait by gevent's hub where gevent has patched sockets, unless the application has seen to it.

@@ -20,10 +20,8 @@ from psycopg2 import extensions
 from pgdbpool.driver.session import Session
 from pgdbpool.errors import PoolError
 
-__all__ = ["PooledConnection", "Tenancy", "hand_over", "lend", "take_back"]
 
-
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Tenancy:
     """Whose the connection is at present; each of his calls may take ``limit`` seconds (0: any time).
 
@@ -54,9 +52,7 @@ class PooledConnection(extensions.connection):
         """As psycopg2's; the cursor is guarded too, also one of a ``cursor_factory`` that is a class."""
         _check(self)
         chosen: Any = self.cursor_factory if cursor_factory is None else cursor_factory
-        if name is not None:
-            kwargs["name"] = name
-        return super().cursor(cursor_factory=_guarded_class(chosen or extensions.cursor), **kwargs)
+        return super().cursor(name, cursor_factory=_guarded_class(chosen or extensions.cursor), **kwargs)
 
     @property
     def is_lent(self) -> bool:
@@ -77,18 +73,10 @@ class PooledConnection(extensions.connection):
 _RELEASED = "this connection was given back to the pool; take one by pgdbpool.connection() or getconn()"
 
 
-def lend(
-    raw: PooledConnection, session: Session, limit: float, *, managed: bool = False, heard: list[bytes] | None = None
-) -> Tenancy:
-    """From now on the calling thread may use it."""
-    tenancy = raw._tenancy = Tenancy(session, limit, managed, heard)
+def lend(session: Session, limit: float, *, managed: bool = False, heard: list[bytes] | None = None) -> Tenancy:
+    """From now on the calling thread may use its connection."""
+    tenancy = session.raw._tenancy = Tenancy(session, limit, managed, heard)
     return tenancy
-
-
-def hand_over(raw: PooledConnection) -> None:
-    """From now on the calling thread may use it, in place of the one it was lent to."""
-    if raw._tenancy is not None:
-        raw._tenancy.thread = get_ident()
 
 
 def take_back(raw: PooledConnection) -> bool:
@@ -118,12 +106,9 @@ def _guard_method(name: str) -> Callable[..., Any]:
     def method(self: PooledConnection, *args: Any, **kwargs: Any) -> Any:
         tenancy = _check(self)
         if tenancy.managed and name in _ENDS:
-            raise PoolError(
-                f"{name}() of a handler's connection: its transactions are the handler's, use db.{_ENDS[name]}"
-            )
-        with tenancy.session.within(tenancy.limit):
-            tenancy.first_error = None
-            return base(self, *args, **kwargs)
+            raise PoolError(f"{name}() of a handler's connection: transactions are the handler's, use db.{_ENDS[name]}")
+        tenancy.first_error = None
+        return tenancy.session.within(tenancy.limit, base, self, *args, **kwargs)
 
     return method
 
@@ -133,10 +118,9 @@ def _guard_property(name: str) -> property:
 
     def change(self: PooledConnection, value: Any) -> None:
         tenancy = _check(self)
-        with tenancy.session.within(tenancy.limit):
-            base.__set__(self, value)
+        tenancy.session.within(tenancy.limit, base.__set__, self, value)
 
-    return property(lambda self: base.__get__(self), change, doc=base.__doc__)
+    return property(base.__get__, change, doc=base.__doc__)
 
 
 for _name in (
@@ -165,8 +149,7 @@ def _guard_cursor_method(name: str) -> Callable[..., Any]:
         if name in _LOCAL and self.name is None:  # the rows are here already
             return call(*args, **kwargs)
         try:
-            with tenancy.session.within(tenancy.limit):
-                return call(*args, **kwargs)
+            return tenancy.session.within(tenancy.limit, call, *args, **kwargs)
         except psycopg2.Error as error:
             tenancy.first_error = tenancy.first_error or error
             raise

@@ -5,19 +5,18 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection
 from typing import Any
 
 import psycopg2
 from psycopg2 import extensions
 
 from pgdbpool.config import EndpointOptions, GroupOptions
+from pgdbpool.driver.cleaning import note_client_side
 from pgdbpool.driver.failures import understand
 from pgdbpool.driver.green import cooperate
 from pgdbpool.driver.guarded import PooledConnection, lend, take_back
 from pgdbpool.driver.session import TCP_USER_TIMEOUT, Session
-
-__all__ = ["Unprepared", "keywords", "open_session", "statement_limit"]
 
 # Half of a silent network each (measured): keepalives do not run while data is in flight, tcp_user_timeout only then.
 _TCP = {
@@ -39,14 +38,14 @@ def statement_limit(endpoint: EndpointOptions, group: GroupOptions) -> int:
     return endpoint.query_timeout if group.query_timeout is None else group.query_timeout
 
 
-def keywords(endpoint: EndpointOptions, group: GroupOptions, quirks: set[str] | None = None) -> dict[str, Any]:
+def keywords(endpoint: EndpointOptions, group: GroupOptions, quirks: Collection[str] = ()) -> dict[str, Any]:
     """libpq's keywords for one connection, without the password."""
     words: dict[str, Any] = {**_TCP, "client_encoding": "UTF8", "connect_timeout": math.ceil(endpoint.connect_timeout)}
     words |= extensions.parse_dsn(endpoint.dsn) if endpoint.dsn else _addressed(endpoint)
     words |= endpoint.libpq
     words["application_name"] = group.application_name
     if endpoint.pooler is None:  # a transaction pooler refuses ``options``, or applies them to somebody else's session
-        own = _options(_settings(endpoint, group, quirks or set()))
+        own = _options(endpoint, group, quirks)
         theirs = words.get("options", os.environ.get("PGOPTIONS"))
         words["options"] = f"{own} {theirs}" if theirs else own
     return words
@@ -59,7 +58,7 @@ def _addressed(endpoint: EndpointOptions) -> dict[str, Any]:
     return {word: value for word, value in values.items() if value is not None}
 
 
-def _settings(endpoint: EndpointOptions, group: GroupOptions, quirks: set[str]) -> Mapping[str, Any]:
+def _options(endpoint: EndpointOptions, group: GroupOptions, quirks: Collection[str]) -> str:
     # DateStyle as psycopg2 needs it: set at the start, RESET ALL comes back to it; set later, RESET ALL would undo it.
     settings: dict[str, Any] = {"datestyle": "ISO", _CHECK_INTERVAL: 2000}
     settings["statement_timeout"] = statement_limit(endpoint, group)
@@ -67,11 +66,7 @@ def _settings(endpoint: EndpointOptions, group: GroupOptions, quirks: set[str]) 
     if endpoint.session_tmp_buffer is not None:
         settings["temp_buffers"] = f"{endpoint.session_tmp_buffer}MB"
     settings |= group.settings
-    return {name: value for name, value in settings.items() if name not in quirks}
-
-
-def _options(settings: Mapping[str, Any]) -> str:
-    return " ".join(f"-c {name}={_escaped(value)}" for name, value in settings.items())
+    return " ".join(f"-c {name}={_escaped(value)}" for name, value in settings.items() if name not in quirks)
 
 
 def _escaped(value: Any) -> str:
@@ -95,14 +90,13 @@ def open_session(
     """
     raw = _connected(endpoint, group, quirks)
     extensions.connection.autocommit.__set__(raw, True)  # type: ignore[attr-defined]
-    limit = statement_limit(endpoint, group)
-    session = Session(raw, endpoint.pooler, limit)
+    session = Session(raw, endpoint.pooler, statement_limit(endpoint, group))
     born(session)
     try:
         session.note_role()
         if group.on_connect is not None or group.sqlprepare:
-            _furnish(session, group, limit / 1000 + 1 if limit else 0)
-        session.note_client_side()
+            _furnish(session, group)
+        note_client_side(session)
     except BaseException:
         died(session)
         raise
@@ -153,23 +147,23 @@ def _asked(password: Any) -> str | None:
     return answer
 
 
-def _furnish(session: Session, group: GroupOptions, limit: float) -> None:
+def _furnish(session: Session, group: GroupOptions) -> None:
     heard: list[bytes] = []
     if group.on_connect is not None:
-        _let_prepare(session, "on_connect", group.on_connect, limit, heard)
+        _let_prepare(session, "on_connect", group.on_connect, heard)
     if group.sqlprepare:  # second, because a reset brings back the settings first too
-        _let_prepare(session, "sqlprepare", _prepare_queries, limit, heard)
+        _let_prepare(session, "sqlprepare", _prepare_queries, heard)
     session.raw.notices = []
-    session.restore = _restore(session, limit, heard)
+    session.restore = _restore(session, heard)
 
 
 def _prepare_queries(raw: Any) -> None:
     raw.cursor().callproc('"SQLPrepare"."PrepareQueries"')
 
 
-def _let_prepare(session: Session, key: str, call: Callable[[Any], Any], limit: float, heard: list[bytes]) -> None:
+def _let_prepare(session: Session, key: str, call: Callable[[Any], Any], heard: list[bytes]) -> None:
     raw = session.raw
-    lend(raw, session, limit, heard=heard)
+    lend(session, session.limit, heard=heard)
     try:
         try:
             call(raw)
@@ -178,8 +172,7 @@ def _let_prepare(session: Session, key: str, call: Callable[[Any], Any], limit: 
                 raise
             raise Unprepared(f"{key} raised {type(error).__name__}: {error}") from error
         if session.in_transaction:
-            with session.within(limit):
-                extensions.connection.commit(raw)
+            session.within(session.limit, extensions.connection.commit, raw)
     finally:
         take_back(raw)
     extensions.connection.autocommit.__set__(raw, True)  # type: ignore[attr-defined]
@@ -209,10 +202,10 @@ UNION ALL SELECT NULL FROM pg_catalog.pg_class WHERE relnamespace = pg_catalog.p
 _OWN_SETTING = re.compile(rb"(?i)\bset\s+(?:session\s+)?(\w+(?:\.\w+)+)|\bset_config\s*\(\s*'(\w+(?:\.\w+)+)'")
 
 
-def _restore(session: Session, limit: float, heard: list[bytes]) -> str | None:
+def _restore(session: Session, heard: list[bytes]) -> str | None:
     user = session.raw.get_dsn_parameters().get("user", "")
     names = sorted({(a or b).decode() for text in heard for a, b in _OWN_SETTING.findall(text)})
-    rows = session.execute(_BASELINE, {"user": user, "names": names}, limit).fetchall()
+    rows = session.execute(_BASELINE, {"user": user, "names": names}, session.limit).fetchall()
     if any(statement is None for (statement,) in rows):
         return None
     return "".join(f";\n{statement.rstrip().rstrip(';')}" for (statement,) in rows)

@@ -10,8 +10,6 @@ from typing import Any
 from pgdbpool.config import EndpointOptions
 from pgdbpool.config.address import read_dsn
 
-__all__ = ["addresses", "is_named", "listens", "peer"]
-
 _PATIENCE = 0.3  # seconds that a handshake may take
 
 
@@ -26,14 +24,12 @@ def _place(endpoint: EndpointOptions) -> tuple[str, int]:
 def is_named(endpoint: EndpointOptions) -> bool:
     """Whether its address comes from a name, and so may change."""
     host = _place(endpoint)[0]
-    return bool(host) and not host.startswith(("/", "@")) and not _is_address(host)
-
-
-def _is_address(host: str) -> bool:
-    for family in (socket.AF_INET, socket.AF_INET6):
-        with suppress(OSError):
-            socket.inet_pton(family, host.partition("%")[0])
-            return True
+    if not host or host.startswith(("/", "@")):
+        return False
+    try:
+        socket.getaddrinfo(host, None, flags=socket.AI_NUMERICHOST)
+    except (OSError, UnicodeError):
+        return True
     return False
 
 

@@ -6,8 +6,8 @@ import os
 import select
 import socket
 import stat
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from time import monotonic
 from typing import Any
 
@@ -16,12 +16,12 @@ from psycopg2 import extensions
 
 from pgdbpool.driver.place import peer
 
-__all__ = ["TCP_USER_TIMEOUT", "Session", "abandon_nameless", "limit_of"]
-
 TCP_USER_TIMEOUT = 15_000  # milliseconds
 _MOMENT = 3.0  # seconds for a question of the pool's own
 
-IN_TRANSACTION = (extensions.TRANSACTION_STATUS_INTRANS, extensions.TRANSACTION_STATUS_INERROR)
+_IDLE = extensions.TRANSACTION_STATUS_IDLE
+_OPEN = extensions.TRANSACTION_STATUS_INTRANS
+_FAILED = extensions.TRANSACTION_STATUS_INERROR
 
 
 # The server's statement_timeout goes first; the pool's own limit is for a server that does not answer at all. Together
@@ -76,9 +76,19 @@ class Session:
     def closed_by_user(self) -> bool:
         return self.raw.closed == 1 and not self.cut  # psycopg2 says 2 where the connection broke
 
+    # The transaction's state is the server's own word, which libpq keeps; each is false when the connection is gone.
+
+    @property
+    def idle(self) -> bool:
+        return bool(self.raw.get_transaction_status() == _IDLE)
+
     @property
     def in_transaction(self) -> bool:
-        return self.raw.get_transaction_status() in IN_TRANSACTION
+        return self.raw.get_transaction_status() in (_OPEN, _FAILED)
+
+    @property
+    def failed(self) -> bool:
+        return bool(self.raw.get_transaction_status() == _FAILED)
 
     def execute(self, text: Any, params: Any, limit: float) -> Any:
         """Send one message and wait at most ``limit`` seconds (0: without limit) for the whole answer; returns the cursor.
@@ -94,21 +104,14 @@ class Session:
             self.deadline = 0.0
         return cursor
 
-    @contextmanager
-    def within(self, limit: float) -> Iterator[None]:
-        """The same limit around calls of psycopg2 that are not ``execute``."""
+    def within(self, limit: float, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """The same limit around a call of psycopg2 that is not ``execute``."""
         if limit:
             self.deadline = monotonic() + limit
         try:
-            yield
+            return call(*args, **kwargs)
         finally:
             self.deadline = 0.0
-
-    def note_client_side(self) -> None:
-        """What a reset brings back."""
-        names = ("encoding", "cursor_factory", "isolation_level", "readonly", "deferrable")
-        self.client_side = {name: getattr(self.raw, name) for name in names}
-        self.client_side |= {name: dict(getattr(self.raw, name)) for name in ("string_types", "binary_types")}
 
     def ask_role(self, limit: float) -> None:
         """Whether its server is a standby, and whether its sessions are read-only by default."""

@@ -4,37 +4,30 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Hashable
-from dataclasses import dataclass
 from typing import Any
 
 
-@dataclass(frozen=True, eq=False)
-class Loan:
-    """One connection that ``getconn`` has lent; ``hold`` is what gives it back, and knows whether it lasts."""
-
-    raw: Any
-    key: Hashable
-    hold: Any
-
-
 class Loans:
-    """A pool's open loans. A loan keeps its hold alive: it ends by ``putconn`` only, or with its thread."""
+    """A pool's open loans, each with its connection as ``raw``, its ``key``, and ``lasts()``.
+
+    What is in here is kept alive: it ends by ``putconn`` only, or with its thread.
+    """
 
     def __init__(self) -> None:
-        # Guards the dict, which has each loan by its connection's id. Forbidden under it: everything else.
+        # Guards the dict, which has each loan by the id of its connection, which it keeps. Forbidden under it: everything else.
         self._lock = threading.Lock()
-        self._loans: dict[int, Loan] = {}
+        self._loans: dict[int, Any] = {}
 
-    def of_key(self, key: Hashable) -> Loan | None:
+    def of_key(self, key: Hashable) -> Any:
         if key is None:
             return None
         with self._lock:
             return self._find(key)
 
-    def _find(self, key: Hashable) -> Loan | None:
-        return next((loan for loan in self._loans.values() if loan.key == key and loan.hold.lasts()), None)
+    def _find(self, key: Hashable) -> Any:
+        return next((loan for loan in self._loans.values() if loan.key == key and loan.lasts()), None)
 
-    def enter(self, loan: Loan) -> Loan:
+    def enter(self, loan: Any) -> Any:
         """The loan, or the one that its key has got meanwhile."""
         with self._lock:
             if loan.key is not None and (first := self._find(loan.key)) is not None:
@@ -44,12 +37,12 @@ class Loans:
 
     def has(self, raw: Any) -> bool:
         with self._lock:
-            return id(raw) in self._loans and self._loans[id(raw)].raw is raw
+            return id(raw) in self._loans
 
-    def leave(self, raw: Any, key: Hashable) -> Loan | None:
+    def leave(self, raw: Any, key: Hashable) -> Any:
         """The loan of that connection, struck off; None if there is none, or if it goes by another key."""
         with self._lock:
             loan = self._loans.get(id(raw))
-            if loan is None or loan.raw is not raw or (key is not None and key != loan.key):
+            if loan is None or (key is not None and key != loan.key):
                 return None
             return self._loans.pop(id(raw))

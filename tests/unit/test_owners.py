@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import pytest
 
 from pgdbpool.engine.guard import Grip
-from pgdbpool.engine.loans import Loan, Loans
+from pgdbpool.engine.loans import Loans
 from pgdbpool.engine.owners import Owner, describe, is_at_work, place_of_caller, present_owner, where_now
 from pgdbpool.errors import PoolError
 from tests.servers import eventually
@@ -166,7 +166,7 @@ def test_who_is_at_work(module: str, answer: bool) -> None:
 @pytest.mark.contract("4.protected.1", "4.protected.2")
 def test_two_threads_on_one_connection() -> None:
     """A second thread is refused at once while the first is inside, and let in afterwards."""
-    grip = Grip(threading.Lock())
+    grip = Grip(threading.Lock(), None)
 
     def enter() -> str:
         try:
@@ -184,7 +184,7 @@ def test_two_threads_on_one_connection() -> None:
 @pytest.mark.contract("4.protected.1")
 def test_an_exception_lets_go_of_the_connection() -> None:
     """A use that raises is over."""
-    grip = Grip(threading.Lock())
+    grip = Grip(threading.Lock(), None)
     with pytest.raises(ValueError, match="of the statement"), grip:
         raise ValueError("of the statement")
     with grip:
@@ -195,28 +195,26 @@ class Raw:
     """What getconn lends."""
 
 
-class Held:
-    """What answers for a loan."""
+class Loan:
+    """A connection and its key; whether it is held is for the test to say."""
 
-    def __init__(self) -> None:
+    def __init__(self, raw: Raw, key: Any = None) -> None:
+        self.raw = raw
+        self.key = key
         self.held = True
 
     def lasts(self) -> bool:
         return self.held
 
 
-def loan(raw: Raw, key: Any = None) -> Loan:
-    return Loan(raw, key, Held())
-
-
 @pytest.mark.contract("2.call.getconn.1")
 def test_a_loan_is_found_by_its_key_until_it_ends() -> None:
     """A key leads to its loan while it is open, and a loan ends once."""
     loans, raw = Loans(), Raw()
-    mine = loan(raw, "key")
+    mine = Loan(raw, "key")
     loans.enter(mine)
     assert (loans.of_key("key"), loans.of_key("other"), loans.of_key(None)) == (mine, None, None)
-    assert loans.enter(loan(Raw(), "key")) is mine
+    assert loans.enter(Loan(Raw(), "key")) is mine
     assert loans.leave(raw, "key") is mine
     assert (loans.of_key("key"), loans.leave(raw, "key")) == (None, None)
 
@@ -225,8 +223,8 @@ def test_a_loan_is_found_by_its_key_until_it_ends() -> None:
 def test_a_loan_ends_by_its_connection_alone() -> None:
     """The key need not be said to end a loan, with or without one."""
     loans, first, second = Loans(), Raw(), Raw()
-    loans.enter(loan(first, "key"))
-    loans.enter(loan(second))
+    loans.enter(Loan(first, "key"))
+    loans.enter(Loan(second))
     assert [loans.leave(raw, None) is not None for raw in (first, second)] == [True, True]
     assert loans.of_key("key") is None
 
@@ -235,7 +233,7 @@ def test_a_loan_ends_by_its_connection_alone() -> None:
 def test_no_loan_ends_by_a_wrong_key_or_connection() -> None:
     """Another key, or a connection that was never lent, ends no loan."""
     loans, raw = Loans(), Raw()
-    mine = loan(raw, "key")
+    mine = Loan(raw, "key")
     loans.enter(mine)
     assert (loans.leave(raw, "other"), loans.leave(Raw(), "key"), loans.leave(Raw(), None)) == (None, None, None)
     assert loans.leave(raw, "key") is mine
@@ -244,8 +242,8 @@ def test_no_loan_ends_by_a_wrong_key_or_connection() -> None:
 @pytest.mark.contract("4.protected.2")
 def test_a_key_leads_to_no_connection_that_was_taken_back() -> None:
     """What was taken from the thread that borrowed it, or is about to be, is nobody's by its old key."""
-    loans, mine = Loans(), loan(Raw(), "key")
+    loans, mine = Loans(), Loan(Raw(), "key")
     loans.enter(mine)
     assert loans.of_key("key") is mine
-    mine.hold.held = False
+    mine.held = False
     assert loans.of_key("key") is None
