@@ -13,7 +13,7 @@ from pgdbpool import DBOfflineError
 from tests.life import Crowd, outcomes, thread_of, ticking
 from tests.servers import ROLE, eventually
 from tests.several import WHO, Replicas, answering, is_known, state, who
-from tests.usage import fresh_table, rows_of
+from tests.usage import Wire, fresh_table, rows_of, wire_to
 
 pytestmark = pytest.mark.contract("5.failover.1")
 
@@ -386,3 +386,27 @@ def test_connections_are_kept_where_the_role_is(own_replicas: Replicas, make_poo
     own_replicas.standbys[0].promote()
     assert eventually(lambda: kept() == [0, 3, 0], 6.0), kept()
     assert answering(pool) == {"standby1"}
+
+
+@pytest.mark.contract("5.p1.2")
+def test_one_light_probe_a_second(own_replicas: Replicas, make_pool: Callable[..., Any]) -> None:
+    """About one probe a second and endpoint, also while 8 threads are at work; each is one short statement."""
+    with wire_to(own_replicas.primary) as wire:
+        config = own_replicas.config(each={"primary": {"port": wire.port, "ssl": "disable"}})
+        pool = make_pool(config)
+        assert eventually(lambda: is_known(pool))
+        assert eventually(lambda: probes_of(wire))
+
+        def probes() -> int:
+            wire.sent.clear()
+            time.sleep(5.0)
+            return len(probes_of(wire))
+
+        assert 3 <= probes() <= 8
+        with Crowd(lambda: pool.query("SELECT pg_sleep(0.6)"), 8):
+            assert 3 <= probes() <= 16
+        assert max(map(len, probes_of(wire))) < 100
+
+
+def probes_of(wire: Wire) -> list[str]:
+    return [text for kind, text in list(wire.sent) if kind == "Q" and "pg_is_in_recovery" in text]
