@@ -124,6 +124,7 @@ def test_down_and_failed_are_told_apart(endpoint: Endpoint) -> None:
 def test_words_for_a_server_that_is_away(endpoint: Endpoint, clock: Clock) -> None:
     """The description says since when the server is away, from the first failure on, and the last one's words."""
     endpoint.connected()
+    clock.now += 50.0
     refuse(endpoint)
     clock.now += 3.0
     refuse(endpoint, PASSWORD)
@@ -232,6 +233,15 @@ def test_a_silent_server_that_answers_is_there_again(endpoint: Endpoint, clock: 
     clock.now += 1.0
     endpoint.answered()
     assert (endpoint.health, endpoint.answered_at) == ("up", 1001.0)
+
+
+def test_the_log_tells_of_silence_once(endpoint: Endpoint, caplog: pytest.LogCaptureFixture) -> None:
+    """The log has one line when a server falls silent, however many probes are overdue, and one when it answers again."""
+    caplog.set_level(logging.INFO, "pgdbpool.endpoint")
+    become(endpoint, "up")
+    for event in ("overdue", "overdue", "answered", "answered"):
+        happen(endpoint, event)
+    assert [record.getMessage() for record in caplog.records] == ["db1:5432: does not answer", "db1:5432: answers"]
 
 
 @pytest.mark.contract("5.eligible.1")

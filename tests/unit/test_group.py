@@ -9,6 +9,7 @@ import pytest
 
 from pgdbpool.engine.owners import Owner
 from pgdbpool.errors import PoolClosed, PoolError, PoolTimeout
+from pgdbpool.waiting import View
 from tests.unit.groups import LONG, Client, Numbers, full, waiting_owner
 
 # -- taking and giving back -------------------------------------------------------------------------------------------
@@ -180,9 +181,10 @@ def test_time_that_runs_out_while_the_lock_is_held() -> None:
     assert numbers.intact()
 
 
-def test_one_came_back_between_the_two_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("servers", [1, 2])
+def test_one_came_back_between_the_two_looks(monkeypatch: pytest.MonkeyPatch, servers: int) -> None:
     """What becomes idle after the first look and before joining the line is found there."""
-    numbers, (slot,) = full()
+    numbers, (slot,) = full(views=[View()] * servers)
     group, owner, mine = numbers.group, slot.owner, Owner()
     second_look = group._take_idle
 
@@ -194,7 +196,7 @@ def test_one_came_back_between_the_two_looks(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(group, "_take_idle", released_meanwhile)
     assert owner is not mine
     assert numbers.take(0.0, mine) is slot
-    assert (slot.owner, numbers.asked_to_grow) == (mine, [])
+    assert (slot.owner, numbers.asked_to_grow, numbers.proven) == (mine, [], [])
 
 
 @pytest.mark.contract("2.call.stats.1")
@@ -207,8 +209,9 @@ def test_waits_are_counted() -> None:
     client.done()
     assert (tally.waits, tally.timeouts, tally.errors) == (1, 0, 0)
     assert 0.0 < tally.longest_wait == tally.waited < LONG
-    with pytest.raises(PoolTimeout):
-        numbers.take()
+    with pytest.raises(PoolTimeout) as ended:
+        numbers.take(0.01)
+    assert 0.01 <= float(str(ended.value)) < LONG  # how long it waited
     numbers.group.close()
     with pytest.raises(PoolClosed):
         numbers.take()
