@@ -40,7 +40,8 @@ class Pool:
             self._wait(wait)
 
     def _wait(self, patience: float) -> None:
-        deadline = monotonic() + patience
+        began = monotonic()
+        deadline = began + patience
         owner = present_owner()
         try:
             for desk in {*self._desks.values()}:  # a group without a minimum opens one when it is asked
@@ -48,11 +49,11 @@ class Pool:
                 desk.group.release(slot, owner)
             while not self._engine.ready():
                 if monotonic() >= deadline:
-                    raise PoolTimeout("fewer connections than min_connections")
+                    raise PoolTimeout(f"fewer connections than min_connections. {self._engine.describe()}")
                 sleep(0.005)
         except PoolError as reason:
             self._engine.close(0)
-            error = PoolTimeout(f"the pool is not ready within {patience:g} s: {reason} {self._engine.describe()}")
+            error = PoolTimeout(f"the pool is not ready after {monotonic() - began:.2f} s: {reason}")
             raise error from (reason.__cause__ or self._engine.last_error())
 
     def desk(self, group: str | None) -> Desk:

@@ -52,7 +52,9 @@ class Connection:
     @classmethod
     def get_max_pool_size(cls, group: str) -> int:
         """The most connections that the group holds, to all servers together."""
-        return int(default_pool().stats()["groups"][group]["connection_count"])
+        pool = default_pool()
+        pool.desk(group)  # or the error that says which there are
+        return int(pool.stats()["groups"][group]["connection_count"])
 
 
 def _with_defaults(config: Any) -> Any:

@@ -54,6 +54,8 @@ def _attribute(source: str) -> Any:
         found: Any = importlib.import_module(module)
         for name in attribute.split("."):
             found = getattr(found, name)
+    except SyntaxError as error:  # without the line itself, which may hold a password
+        raise ConfigError(f"{source}: {error.msg}, line {error.lineno} of {error.filename}") from None
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"{source}: {error}") from error
     return found

@@ -44,7 +44,7 @@ class EndpointOptions:
     session_tmp_buffer (default: the server's): `temp_buffers` of each session
     role: what the server is; `auto`: found out
     weight: share of the reads, relative to the other endpoints; 0: only when nothing else is left
-    label (default: `host:port`): name in messages, statistics and on the status page; unique
+    label (default: `host:port`): name in messages and statistics; unique
     pooler: `transaction`: what listens there is PgBouncer or its like in transaction mode
     libpq: any further keyword of libpq, such as `keepalives_idle`
     """
@@ -94,14 +94,14 @@ class GroupOptions:
     validate: SQL ping at checkout: after `ping_after`, each time, or not at all (then the socket is not asked either)
     ping_after: `validate: auto` pings a connection that was idle for longer; 0: each time
     reset: clean a connection given back: where its statements may have left something, each time, or not at all
-    max_lag: a standby further behind serves no reads; None: no limit
-    max_lag_bytes: the same in bytes of WAL; None: no limit
+    max_lag: a standby further behind serves no reads; None: no limit (no effect yet)
+    max_lag_bytes: the same in bytes of WAL; None: no limit (no effect yet)
     hold_warning: a longer hold is reported with the place that took the connection; 0: never
     idle_in_transaction_timeout: the server ends a session that idles in a transaction for longer; 0: never
     application_name (default: `pgdbpool:<group>`): shown in `pg_stat_activity`
     settings: server settings of each connection, such as `search_path` or `TimeZone`
     on_connect: called with each new connection, once; what it and `settings` set is the baseline that a reset restores
-    standby_functions: functions that may run on a standby, besides those known to be harmless there
+    standby_functions: functions that may run on a standby, besides those known to be harmless there (no effect yet)
     sqlprepare: pgdbpool 1.0's: call `"SQLPrepare"."PrepareQueries"()` on each new connection
     """
 
@@ -151,7 +151,7 @@ class PoolOptions:
     endpoints: the servers
     groups: the groups of connections; the one called `default`, or else the first, serves calls that name none
     stats_dir (default: a private temporary folder): folder in which the workers of a host put their figures; None:
-        nowhere
+        nowhere (no effect yet)
     """
 
     type: str = key("threaded", word("threaded", "non-threaded"))

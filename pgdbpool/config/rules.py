@@ -85,7 +85,8 @@ def _labels(endpoints: Iterable[Section]) -> None:
             continue
         earlier = first.setdefault(endpoint.made().label, endpoint.at)
         if earlier is not endpoint.at:
-            endpoint.report(f"found the label of {earlier.path}; allowed: a label of its own", "label")
+            text = f"found the label of {earlier.path} (host:port where none is given); allowed: a label of its own"
+            endpoint.report(text, "label")
 
 
 # --- groups ---

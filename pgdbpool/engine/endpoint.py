@@ -190,7 +190,6 @@ class Endpoint:
             drained=self.drained,
             weight=self.options.weight * self._eased(monotonic()),
             identity=self.identity,
-            fixed=self.options.role != "auto",
         )
 
     def _eased(self, now: float) -> float:
@@ -212,7 +211,7 @@ class Endpoint:
             dialled = now - self._dialled_since if self._dialled_since else 0.0
         words = f"{self.label} {state}" + (f" for {now - since:.1f} s" if state in _AWAY else "")
         if self.role != "unknown":
-            words += f" ({self.role})"
+            words += f" ({self.role}{'' if self.options.role == 'auto' else ' by configuration'})"
         if dialled > HOT:
             words += f", connecting for {dialled:.1f} s"
         return f"{words}: {failure.text}" if failure is not None and state not in ("up", "drained") else words
@@ -220,4 +219,5 @@ class Endpoint:
 
 def latest_error(endpoints: Iterable[Endpoint]) -> BaseException | None:
     """The last connect error to any of them, however long ago."""
-    return max(endpoints, key=lambda each: each.failed_at).last_error
+    latest = max(endpoints, key=lambda each: each.failed_at, default=None)
+    return latest.last_error if latest is not None else None

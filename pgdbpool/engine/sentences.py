@@ -14,6 +14,15 @@ from pgdbpool.waiting import Route, Shelf, Slot
 
 _SHOWN = 8  # holders named in a message
 
+_USES = {
+    "any": "",
+    "primary": " as primary",
+    "read-write": " for writing",
+    "standby": " as standby",
+    "read-only": " as a read-only one",
+    "prefer-standby": " for reading",
+}
+
 
 def explained(group: Group, route: Route, reason: BaseException | None, waited: float) -> PoolError:
     """The error to raise; ``reason`` is None when time ran out, a PoolError of the right class, or a connect error."""
@@ -35,9 +44,8 @@ def explained(group: Group, route: Route, reason: BaseException | None, waited: 
     if reason is None and any(map(_usable, route.shelves)):
         lent = len(holders(group.members(*route.shelves)))
         return PoolTimeout(f"{start} no connection within {waited:.2f} s, {lent} of {capacity} are held. {state}")
-    asked = "" if route.need == "any" else f" as {route.need}"
-    error = DBOfflineError(f"{start} no server is usable{asked} (waited {waited:.2f} s). {state}")
-    error.__cause__ = reason or latest_error(endpoints)
+    error = DBOfflineError(f"{start} no server is usable{_USES[route.need]} (waited {waited:.2f} s). {state}")
+    error.__cause__ = reason or latest_error(shelf.source for shelf in route.hope)
     return error
 
 

@@ -18,7 +18,7 @@ class View:
 
     ``read_only``: its sessions refuse writes by default. ``there``: it was reached, and nothing speaks against it since;
     ``away``: something does; ``full``: it takes no further session.
-    ``identity``: equal for two addresses of one server. ``fixed``: the role is configured, no promotion changes it.
+    ``identity``: equal for two addresses of one server.
     """
 
     role: Role = "unknown"
@@ -29,7 +29,6 @@ class View:
     drained: bool = False
     weight: float = 1.0
     identity: Hashable = None
-    fixed: bool = False
 
     @property
     def unknown(self) -> bool:
@@ -62,14 +61,13 @@ def needs(target: str, servers: int) -> tuple[Need, Need]:
 def aim(need: Need, views: Sequence[View]) -> Aim:
     """Where requests with this need go now."""
     ranks = {i: rank for i, view in enumerate(views) if (rank := _rank(need, view)) is not None}
-    hope = tuple(i for i, view in enumerate(views) if i in ranks or _may_be_promoted(need, view))
     open_ = {i: rank for i, rank in ranks.items() if not views[i].drained}
     if need != "any":
         open_ = {i: rank for i, rank in open_.items() if not _is_twin(views[i], [views[j] for j in open_ if j < i])}
     there = {i: rank for i, rank in open_.items() if views[i].there}
     # Of two that claim to be the primary only one is written to. Where nobody is there, whoever comes first will do.
     serve = _best(there)[: 1 if need in _WRITING else None] if there else tuple(open_)
-    return Aim(serve, _best(open_), hope)
+    return Aim(serve, _best(open_), tuple(ranks))
 
 
 def _rank(need: Need, view: View) -> int | None:
@@ -93,10 +91,6 @@ def _fits(need: Need, view: View) -> bool:
         "read-write": view.role == "primary" and not view.read_only,
         "read-only": view.role == "standby" or view.read_only,
     }[need]
-
-
-def _may_be_promoted(need: Need, view: View) -> bool:
-    return need in _WRITING and view.role == "standby" and not view.fixed and not view.drained
 
 
 def _is_twin(view: View, earlier: Sequence[View]) -> bool:

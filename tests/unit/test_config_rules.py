@@ -48,9 +48,13 @@ def test_the_default_label_follows_the_environment(monkeypatch: pytest.MonkeyPat
 def test_labels_are_unique() -> None:
     """Two endpoints with one label are a problem that says to set ``label``; the label of a DSN is not shown."""
     (problem,) = problems(config([{"host": "h"}, {"dsn": "host=h"}]))
-    assert problem == "db[1].label: found the label of db[0]; allowed: a label of its own"
+    assert (
+        problem == "db[1].label: found the label of db[0] (host:port where none is given); allowed: a label of its own"
+    )
     (problem,) = problems(config([{"label": "a"}, {"host": "h"}, {"label": "a"}]))
-    assert problem == "db[2].label: found the label of db[0]; allowed: a label of its own"
+    assert (
+        problem == "db[2].label: found the label of db[0] (host:port where none is given); allowed: a label of its own"
+    )
     assert len(parse(config([{"host": "h"}, {"host": "h", "label": "b"}])).endpoints) == 2
 
 
