@@ -144,6 +144,14 @@ class Session:
             return self.execute(text, None, limit).fetchone()
         return None
 
+    def has_news(self) -> bool:
+        """Whether there is something to read; from any thread (``poll`` is for the one that has the session)."""
+        poller = select.poll()
+        with suppress(OSError, ValueError):  # it was closed
+            poller.register(self._duplicate.fileno(), select.POLLIN)
+            return bool(poller.poll(0))
+        return True
+
     def hung_up(self) -> bool:
         """Whether the server has hung up, asked when the socket is readable: a NOTIFY is no hang-up.
 

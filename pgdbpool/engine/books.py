@@ -80,10 +80,9 @@ class Books:
             self.size = size or self.size
             self._aim()
             leaving = [slot for shelf in self.shelves for slot in self._withdraw(*superfluous(shelf, 0.0, 0.0))]
-            if self.waiting():
-                for slot in [slot for shelf in self.shelves for slot in reversed(shelf.idle)]:
-                    if self._hand_over(slot, monotonic()):
-                        slot.shelf.idle.remove(slot)
+            for route in self.routes:
+                while route.line and (stack := route.only or route.choose()):
+                    self._hand_over(stack.pop(), monotonic())
             self._send_home()
             growing = [shelf for shelf in self.shelves if self._wants(shelf)]
         for slot in leaving:
@@ -103,9 +102,10 @@ class Books:
         """Under the lock: what each shelf may hold; what is borrowed beyond that goes when it comes back."""
         keep = {shelf for route in self.routes for shelf in route.keep}
         usable, away = [not view.drained for view in views], [view.away for view in views]
-        for shelf, capacity in zip(self.shelves, size.shares(usable, away), strict=True):
+        for shelf, view, capacity in zip(self.shelves, views, size.shares(usable, away), strict=True):
             shelf.capacity = capacity
             shelf.minimum = min(size.minimum, capacity) if shelf in keep else 0
+            shelf.short |= view.full and shelf in keep and not shelf.members
             over = len(shelf.members) - len(shelf.idle) - capacity
             for slot in [slot for slot in shelf.members if slot.state is not IDLE][: max(0, over)]:
                 slot.expires_at = 0.0
@@ -178,6 +178,12 @@ class Books:
         """The reserved one could not be opened; if that is beyond hope ``until`` then, whoever waits is told at once."""
         with self._lock:
             shelf.opening -= 1
+            shelf.hopeless, shelf.hopeless_until = hopeless, until
+            self._send_home()
+
+    def despair(self, shelf: Shelf, hopeless: BaseException | None, until: float) -> None:
+        """The server cannot be used at all ``until`` then, as another group has found; None: it may be tried again."""
+        with self._lock:
             shelf.hopeless, shelf.hopeless_until = hopeless, until
             self._send_home()
 
@@ -269,8 +275,10 @@ class Books:
         """The server is silent: its idle connections of that age go without being asked one by one."""
         shelf = silent.shelf
         with self._lock:
-            self._condemn(silent)
+            news = self._condemn(silent)
             leaving = self._withdraw(*(slot for slot in shelf.idle if slot.generation != shelf.generation))
+        if news:
+            self.hooks.condemned(shelf)
         for slot in leaving:
             self.discard(slot)
 

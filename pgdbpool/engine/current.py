@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
 from typing import Any
@@ -14,6 +15,14 @@ from pgdbpool.errors import PoolClosed
 _lock = threading.Lock()
 _pool: Any = None
 _former: weakref.WeakSet[Any] = weakref.WeakSet()  # pools that were the default
+
+
+def _after_fork_in_child() -> None:
+    global _lock
+    _lock = threading.Lock()  # whoever held it is not here
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def default_pool() -> Any:

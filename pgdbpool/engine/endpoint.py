@@ -186,7 +186,8 @@ class Endpoint:
             read_only=self.read_only,
             there=self.health in _THERE,
             full=self.health == "full",
-            away=self.health in _AWAY,
+            away=self.health in ("down", "failed"),
+            silent=self.health == "silent",
             drained=self.drained,
             weight=self.options.weight * self._eased(monotonic()),
             identity=self.identity,
@@ -194,11 +195,6 @@ class Endpoint:
 
     def _eased(self, now: float) -> float:
         return max(_FIRST_SHARE, min(1.0, (now - self._back_at) / _EASING)) if self._back_at else 1.0
-
-    @property
-    def returning(self) -> bool:
-        """Whether its share is still growing."""
-        return self._back_at > 0 and monotonic() < self._back_at + _EASING + 1
 
     @property
     def state(self) -> str:

@@ -148,16 +148,21 @@ class Engine:
             log.warning("group %r: %s", stock.group.name, error)
         except Exception as error:
             failure = understand(error)
-            hopeless = error if failure.permanent else None
+            # A name that is gone with its server says nothing against the others, one of which may be promoted.
+            lasts = failure.permanent and (failure.kind != "host name" or len(self.endpoints) == 1)
+            hopeless = error if lasts else None
             endpoint.refused(error, failure, self.restraint * (monotonic() - began))
         else:
             own = "default_transaction_read_only" in stock.options.settings
-            endpoint.learn(session.in_recovery, session.read_only and not own)
+            endpoint.learn(session.in_recovery, None if own else session.read_only)
             endpoint.connected()
         finally:  # whatever was raised, also by the user's password or logging
             if session is None:
                 pause = endpoint.delay() or (HOT if hopeless is not None else 0.0)
                 stock.group.give_up(stock.shelf, hopeless, monotonic() + pause)
+                if endpoint.health == "failed":  # not by this group's own settings or on_connect
+                    for other in self.stocks_at(endpoint):
+                        other.group.despair(other.shelf, hopeless, monotonic() + pause)
             else:
                 stock.group.add(self._slot(stock, session))
                 self.guests.discard(session)
@@ -244,7 +249,10 @@ class Engine:
         self.endpoint(label).drain()
 
     def resume(self, label: str) -> None:
-        self.endpoint(label).resume()
+        endpoint = self.endpoint(label)
+        for stock in self.stocks_at(endpoint):
+            stock.group.despair(stock.shelf, None, 0.0)
+        endpoint.resume()
 
     def endpoint(self, label: str) -> Endpoint:
         """Raises ``ConfigError`` for an unknown label."""

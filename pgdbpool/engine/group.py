@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from time import monotonic
 from typing import NoReturn
 
@@ -133,7 +134,8 @@ class Group(Books):
         with self._lock:
             if waiter.queued:
                 waiter.queued = False
-                route.line.remove(waiter)
+                with suppress(ValueError):  # an exception struck whoever was about to serve him
+                    route.line.remove(waiter)
             return waiter.slot
 
     def _refusal(self, owner: Owner, route: Route, again: bool = False) -> BaseException | None:

@@ -81,13 +81,15 @@ class Keeper:
             return None
         if not self._endpoint.dial():
             return min(self._endpoint.delay() or _MOMENT, _KNOCK)
-        stock = next((each for each in self._stocks if each.group.reserve(each.shelf)), None)
-        if stock is None:
+        try:
+            stock = next((each for each in self._stocks if each.group.reserve(each.shelf)), None)
+            if stock is None:
+                return None
+            self._stocks.append(self._stocks.pop(self._stocks.index(stock)))  # the next group's turn
+            self._connect(stock)
+            return 0.0
+        finally:
             self._endpoint.hang_up()
-            return None
-        self._stocks.append(self._stocks.pop(self._stocks.index(stock)))  # the next group's turn
-        self._connect(stock)
-        return 0.0
 
     def _tidy(self) -> None:
         self._close_gone()

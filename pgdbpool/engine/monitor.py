@@ -80,7 +80,7 @@ class Monitor:
             self._close()
         if self.session is not None:
             return PERIOD * random.uniform(0.9, 1.0)
-        return PERIOD / 10 if self.endpoint.health in ("unknown", "up") else PERIOD / 3
+        return PERIOD / 10 if self.endpoint.state in ("unknown", "up") else PERIOD / 3
 
     def _dial(self) -> None:
         endpoint = self.endpoint
@@ -88,13 +88,14 @@ class Monitor:
             return
         try:
             with forking.connecting():
-                session = open_session(endpoint.options, self._options, endpoint.quirks)
+                self.session = session = open_session(endpoint.options, self._options, endpoint.quirks)
         except Exception as error:
             endpoint.refused(error, understand(error))
             raise
+        finally:
+            endpoint.hang_up()
         endpoint.learn(session.in_recovery, session.read_only)
         endpoint.reached()
-        self.session = session
         endpoint.recognised(session.identity(PATIENCE))
 
     def _close(self) -> None:

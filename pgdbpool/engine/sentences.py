@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from time import monotonic
 
 from pgdbpool.engine.endpoint import Endpoint, latest_error
@@ -57,14 +56,10 @@ def _usable(shelf: Shelf) -> bool:
         return True
     answered = endpoint.answered_at is None or endpoint.answers(monotonic())
     return (
-        answered and bool(shelf.members or endpoint.health == "unknown") and not all(map(_has_hung_up, shelf.members))
+        answered
+        and bool(shelf.members or endpoint.health == "unknown")
+        and not all(slot.resource.has_news() for slot in shelf.members)
     )
-
-
-def _has_hung_up(slot: Slot) -> bool:
-    with suppress(RuntimeError):  # its owner's thread is asking the same poll object just now
-        return bool(slot.poll(0))
-    return False
 
 
 def _held(group: Group) -> str:

@@ -6,6 +6,9 @@ from contextlib import nullcontext
 from time import monotonic, sleep
 
 from pgdbpool.config import PoolOptions
+from pgdbpool.driver.failures import understand
+from pgdbpool.driver.opening import open_session
+from pgdbpool.engine.endpoint import Endpoint
 from pgdbpool.engine.engine import Engine
 from pgdbpool.engine.group import Group
 from pgdbpool.engine.owners import Owner
@@ -51,9 +54,8 @@ class SingleGroup(Group):
             patience = deadline - monotonic()
             if patience <= 0:
                 self._fail(route, None, since)
-            pause = min((shelf.source.delay() for shelf in route.shelves), default=_LOOK)
-            sleep(min(pause or 0.001, _LOOK, patience))
-            self.engine.look_around()
+            sleep(min(*(shelf.source.delay() or _LOOK for shelf in route.shelves), _LOOK, patience))
+            self.engine.look_around(waiting=True)
 
 
 class Single(Engine):
@@ -78,22 +80,43 @@ class Single(Engine):
         stock = self.stock_of(shelf)
         if not shelf.source.dial(knock=False):
             return False
-        if not stock.group.reserve(shelf, asked=asked):
+        try:
+            if not stock.group.reserve(shelf, asked=asked):
+                return False
+            self.open(stock)
+            return True
+        finally:
             shelf.source.hang_up()
-            return False
-        self.open(stock)
-        return True
 
-    def look_around(self) -> None:
-        """What the monitors do elsewhere: ask what the servers are, on connections that nobody uses."""
-        for stock in self.stocks:
-            for slot in stock.shelf.idle[:1]:
-                session = slot.resource
-                if len(self.endpoints) > 1 and session.answers(_LOOK) and session.changed_role():
-                    stock.shelf.source.learn(session.in_recovery)
+    def look_around(self, *, waiting: bool = False) -> None:
+        """What the monitors do elsewhere: what are the servers? Those that are not there are tried, the others if need be."""
+        for endpoint in self.endpoints:
+            stocks = self.stocks_at(endpoint)
+            idle = [slot.resource for stock in stocks for slot in stock.shelf.idle]
+            if idle and waiting and idle[-1].answers(_LOOK) and idle[-1].changed_role():
+                endpoint.learn(idle[-1].in_recovery)
+            elif (
+                not idle and (waiting or not endpoint.view().there) and not any(s.group.wants(s.shelf) for s in stocks)
+            ):
+                self._probe(endpoint)
+
+    def _probe(self, endpoint: Endpoint) -> None:
+        """Dial a server that no group wants a connection to."""
+        began = monotonic()
+        if endpoint.dial(knock=False):
+            try:
+                session = open_session(endpoint.options, self.probing_options(), endpoint.quirks)
+            except Exception as error:
+                endpoint.refused(error, understand(error), self.restraint * (monotonic() - began))
+            else:
+                endpoint.learn(session.in_recovery, session.read_only)
+                endpoint.reached()
+                session.end()
+            finally:
+                endpoint.hang_up()
 
     def tidy(self) -> None:
-        """What the Watch does elsewhere: take back what was dropped, let the old go."""
+        """What the Watch does elsewhere: take back what was dropped, let the old go, see who is back."""
         for stock in self.stocks:
             for slot in stock.group.members(stock.shelf):
                 if slot.holder is not None and slot.holder() is None:
@@ -101,3 +124,6 @@ class Single(Engine):
             for old in stock.group.retire(stock.shelf, monotonic(), stock.options.max_idle):
                 stock.group.discard(old)
             self.open_wanted(stock.shelf)
+        if len(self.endpoints) > 1:
+            self.look_around()
+            self.reroute()

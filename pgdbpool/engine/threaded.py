@@ -36,7 +36,11 @@ class Threaded(Engine):
 
     def _monitor(self, endpoint: Endpoint) -> Monitor:
         stocks, alone = self.stocks_at(endpoint), len(self.endpoints) == 1
-        left_to_groups = lambda: alone or any(stock.group.wants(stock.shelf) for stock in stocks)  # noqa: E731
+
+        def left_to_groups() -> bool:
+            nobody_asked = alone and endpoint.health == "unknown"
+            return nobody_asked or any(stock.group.wants(stock.shelf) for stock in stocks)
+
         return Monitor(endpoint, self.probing_options(), left_to_groups, self.bury)
 
     # -- what the groups ask for ------------------------------------------------------------------------------------

@@ -62,7 +62,7 @@ class Watch:
             _cut_if_late(session, now)
         for monitor in self.monitors.values():
             busy |= self._probes(monitor, now)
-        if any(endpoint.returning for endpoint in self.monitors):
+        if len(self.monitors) > 1:  # a share may still be growing, and an interrupted change is made good
             self._reroute()
         for stock in self._stocks:
             for slot in stock.group.members(stock.shelf):
@@ -79,9 +79,10 @@ class Watch:
     def _probes(self, monitor: Monitor, now: float) -> bool:
         """Cut everything at a server that let three probes pass; true while a probe is unanswered."""
         session = monitor.session
-        if session is None or not session.deadline:
+        deadline = session.deadline if session is not None else 0.0
+        if session is None or not deadline:
             return False
-        if session.deadline - PATIENCE + _OVERDUE < now:
+        if deadline - PATIENCE + _OVERDUE < now:
             monitor.endpoint.overdue()
         if _cut_if_late(session, now, _SILENT):
             for stock in self._stocks:

@@ -1,6 +1,6 @@
 """Slots, the lines of waiters, and the decisions about them. Plain data and pure functions: nothing here knows psycopg2.
 
-The lock that guards all of it belongs to ``engine.group``; time is always an argument.
+The lock that guards all of it belongs to ``engine.books``; time is always an argument.
 """
 
 from pgdbpool.waiting.line import Waiter

@@ -84,7 +84,7 @@ class Route:
             spare = min((lane for lane in lanes if lane.idle), key=_next_turn, default=None)
             if spare is None:
                 return None
-            due.shelf.short = True  # another one is opened there, beside the requests
+            due.shelf.short |= len(due.members) < due.shelf.capacity  # another is opened there, beside the requests
             due = spare
         turn = 1 / due.share
         begins = due.next_turn

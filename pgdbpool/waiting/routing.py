@@ -17,7 +17,7 @@ class View:
     """What routing knows of one server.
 
     ``read_only``: its sessions refuse writes by default. ``there``: it was reached, and nothing speaks against it since;
-    ``away``: something does; ``full``: it takes no further session.
+    ``away``: it could not be; ``silent``: a probe is overdue; ``full``: it takes no further session.
     ``identity``: equal for two addresses of one server.
     """
 
@@ -25,6 +25,7 @@ class View:
     read_only: bool = False
     there: bool = False
     away: bool = False
+    silent: bool = False
     full: bool = False
     drained: bool = False
     weight: float = 1.0
@@ -33,7 +34,7 @@ class View:
     @property
     def unknown(self) -> bool:
         """Nobody has reached it yet, or tried to."""
-        return not (self.there or self.away or self.drained)
+        return not (self.there or self.away or self.silent or self.drained)
 
 
 class Aim(NamedTuple):
