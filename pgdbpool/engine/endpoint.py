@@ -78,7 +78,7 @@ class Endpoint:
         """Whether it may be dialled now: one attempt at a time and a pause after each failed one, until one succeeds.
 
         ``knock``: where nobody answered, a bare handshake (0.3 s at most) ends the pause as soon as somebody listens again.
-        True is to be followed by ``connected()``, ``refused()`` or ``hang_up()``.
+        True is to be followed by ``hang_up()``, whatever happens, besides ``connected()``, ``reached()`` or ``refused()``.
         """
         return self._permit() or (knock and self._may_knock() and listens(self.options) and self._permit(heard=True))
 
@@ -96,7 +96,7 @@ class Endpoint:
             return self._is_deaf and not self._dialled_since and not self.drained
 
     def hang_up(self) -> None:
-        """It was not dialled after all."""
+        """Nobody dials it any more, however that ended."""
         with self._lock:
             self._dialled_since = None
 

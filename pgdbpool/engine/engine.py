@@ -138,7 +138,7 @@ class Engine:
     def open(self, stock: Stock) -> None:
         """Open the connection that was reserved, and enter into the books what became of it."""
         endpoint: Endpoint = stock.shelf.source
-        session, hopeless, began = None, None, monotonic()
+        session, hopeless, for_all, began = None, None, False, monotonic()
         try:
             with forking.connecting():
                 session = open_session(endpoint.options, stock.options, endpoint.quirks, self.guests.add, self.bury)
@@ -150,7 +150,7 @@ class Engine:
             failure = understand(error)
             # A name that is gone with its server says nothing against the others, one of which may be promoted.
             lasts = failure.permanent and (failure.kind != "host name" or len(self.endpoints) == 1)
-            hopeless = error if lasts else None
+            hopeless, for_all = (error, failure.kind != "setting") if lasts else (None, False)
             endpoint.refused(error, failure, self.restraint * (monotonic() - began))
         else:
             own = "default_transaction_read_only" in stock.options.settings
@@ -160,9 +160,8 @@ class Engine:
             if session is None:
                 pause = endpoint.delay() or (HOT if hopeless is not None else 0.0)
                 stock.group.give_up(stock.shelf, hopeless, monotonic() + pause)
-                if endpoint.health == "failed":  # not by this group's own settings or on_connect
-                    for other in self.stocks_at(endpoint):
-                        other.group.despair(other.shelf, hopeless, monotonic() + pause)
+                for other in self.stocks_at(endpoint) if for_all else ():  # not what this group's own settings caused
+                    other.group.despair(other.shelf, hopeless, monotonic() + pause)
             else:
                 stock.group.add(self._slot(stock, session))
                 self.guests.discard(session)
