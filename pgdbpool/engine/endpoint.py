@@ -191,6 +191,7 @@ class Endpoint:
             drained=self.drained,
             weight=self.options.weight * self._eased(monotonic()),
             identity=self.identity,
+            fixed=self.options.role != "auto",
         )
 
     def _eased(self, now: float) -> float:

@@ -18,7 +18,7 @@ class View:
 
     ``read_only``: its sessions refuse writes by default. ``there``: it was reached, and nothing speaks against it since;
     ``away``: it could not be; ``silent``: a probe is overdue; ``full``: it takes no further session.
-    ``identity``: equal for two addresses of one server.
+    ``identity``: equal for two addresses of one server. ``fixed``: the role is configured, no promotion changes it.
     """
 
     role: Role = "unknown"
@@ -30,6 +30,7 @@ class View:
     drained: bool = False
     weight: float = 1.0
     identity: Hashable = None
+    fixed: bool = False
 
     @property
     def unknown(self) -> bool:
@@ -68,7 +69,8 @@ def aim(need: Need, views: Sequence[View]) -> Aim:
     there = {i: rank for i, rank in open_.items() if views[i].there}
     # Of two that claim to be the primary only one is written to. Where nobody is there, whoever comes first will do.
     serve = _best(there)[: 1 if need in _WRITING else None] if there else tuple(open_)
-    return Aim(serve, _best(open_), tuple(ranks))
+    hope = tuple(i for i, view in enumerate(views) if i in ranks or _may_take_over(need, view, views))
+    return Aim(serve, _best(open_), hope)
 
 
 def _rank(need: Need, view: View) -> int | None:
@@ -92,6 +94,12 @@ def _fits(need: Need, view: View) -> bool:
         "read-write": view.role == "primary" and not view.read_only,
         "read-only": view.role == "standby" or view.read_only,
     }[need]
+
+
+def _may_take_over(need: Need, view: View, views: Sequence[View]) -> bool:
+    """Whether a promotion would let it serve: where there was a primary, its standbys are hope."""
+    standby = view.role == "standby" and not view.fixed
+    return standby and need in _WRITING and any(each.role == "primary" for each in views)
 
 
 def _is_twin(view: View, earlier: Sequence[View]) -> bool:

@@ -264,7 +264,7 @@ def test_who_answers_probes_is_there(endpoint: Endpoint, clock: Clock, failure: 
 def test_what_routing_is_told_at_first() -> None:
     """Nothing is known of a server's role, unless it is configured; its weight is the configured one."""
     assert make().view() == View()
-    assert make(role="standby", weight=3).view() == View(role="standby", weight=3.0)
+    assert make(role="standby", weight=3).view() == View(role="standby", weight=3.0, fixed=True)
 
 
 @pytest.mark.contract("5.p1.1", "5.p1.2")

@@ -16,6 +16,8 @@ from pgdbpool.waiting import Route, Size, Slot
 from tests.unit.groups import LONG, Client, Numbers
 from tests.unit.test_group_servers import AWAY, PRIMARY, STANDBY, give_back, lent, several, waiting
 
+FIXED = replace(STANDBY, fixed=True)
+
 
 def refuse(numbers: Numbers, at: int, why: str = "password", until: float = inf) -> None:
     """The server's last attempt failed for a reason that lasts."""
@@ -234,26 +236,21 @@ def test_drained_and_failed_together(last: str) -> None:
     assert told(clients) == [(DBOfflineError, "password")]
 
 
-@pytest.mark.contract("4.waiting.2")
-def test_a_standby_is_no_hope_of_a_writer() -> None:
-    """A writer is told at once when the primary has failed for good: the target allows no standby, promoted or not."""
-    numbers = several(PRIMARY, STANDBY)
+@pytest.mark.contract("4.waiting.2", "5.failover.1")
+@pytest.mark.parametrize("fixed", [False, True])
+def test_a_standby_that_may_be_promoted_is_hope(fixed: bool) -> None:
+    """A writer waits on when the primary has failed for good, unless no standby can take its place."""
+    numbers = several(PRIMARY, FIXED if fixed else STANDBY)
     writers = [waiting(numbers, numbers.group.writing)]
     numbers.see(0, **AWAY)
     refuse(numbers, 0)
-    assert told(writers) == [(DBOfflineError, "password")]
-
-
-@pytest.mark.contract("5.failover.1")
-def test_a_writer_waits_for_a_promotion() -> None:
-    """Where the primary is merely away a writer waits, and gets a connection to the standby that is promoted."""
-    numbers = several(PRIMARY, STANDBY)
-    writers = [waiting(numbers, numbers.group.writing)]
-    numbers.see(0, **AWAY)
-    numbers.stock(11, at=1)
-    assert writers[0].waits
-    numbers.see(1, role="primary")
-    assert writers[0].done().got.resource == 11
+    if fixed:
+        assert told(writers) == [(DBOfflineError, "password")]
+    else:
+        numbers.stock(11, at=1)
+        assert writers[0].waits
+        numbers.see(1, role="primary")
+        assert writers[0].done().got.resource == 11
 
 
 @pytest.mark.contract("4.waiting.2")

@@ -25,7 +25,7 @@ ROLES: dict[str, tuple[Role, bool]] = {
 def view(word: str) -> View:
     role, read_only = ROLES[word[0]]
     marks = set(word[1:])
-    assert marks <= set("+-!0ab")
+    assert marks <= set("+-!0fab")
     return View(
         role=role,
         read_only=read_only,
@@ -34,6 +34,7 @@ def view(word: str) -> View:
         drained="!" in marks,
         weight=0.0 if "0" in marks else 1.0,
         identity=next(iter(marks & {"a", "b"}), None),
+        fixed="f" in marks,
     )
 
 
@@ -71,9 +72,9 @@ ALONE = """
 @pytest.mark.parametrize(("role", "need", "answer"), rows(ALONE), ids=str)
 def test_whom_a_single_server_serves(role: str, need: Need, answer: tuple[int, ...]) -> None:
     """Alone, a server serves what libpq would take it for, there or not, whatever its weight, unless it is drained."""
-    for health, weight, drained in product(("", "+", "-"), ("", "0"), ("", "!")):
-        found = aimed(need, role + health + weight + drained)
-        assert (found.serve, found.keep) == (((), ()) if drained else (answer, answer)), (health, weight)
+    for health, weight, fixed, drained in product(("", "+", "-"), ("", "0"), ("", "f"), ("", "!")):
+        found = aimed(need, role + health + weight + fixed + drained)
+        assert (found.serve, found.keep) == (((), ()) if drained else (answer, answer)), (health, weight, fixed)
 
 
 # -- several: who serves ----------------------------------------------------------------------------------------------
@@ -107,6 +108,8 @@ SERVE = """
     P- S+!          |   0      0        0         -        -          0
     P+! S+!         |   -      -        -         -        -          -
     ?! ?            |   1      1        1         1        1          1
+    P+f S+f         |  01      0        0         1        1          1
+    P-f S+f         |   1      0        0         1        1          1
 """
 
 
@@ -128,6 +131,7 @@ WEIGHTLESS = """
     P-  S+0 S+0     |  12      0        0        12       12         12
     P+0 S+0         |  01      0        0         1        1          1
     P+0 S+0 S-      |  01      0        0         1        1          1
+    P+0f S+f        |   1      0        0         1        1          1
 """
 
 
@@ -147,6 +151,8 @@ TWINS = """
     P+a S+b S+b     |  012     0        0         1        1          1
     P+a P+b         |  01      0        0         -        -         01
     S+a P+a         |  01      1        1         0        0          0
+    S+fa P+fa       |  01      1        1         0        0          0
+    P+fa S+fa       |  01      0        0         1        1          0
 """
 
 
@@ -183,20 +189,23 @@ def test_where_connections_are_kept(servers: str, need: Need, answer: tuple[int,
 #                      any  primary read-write standby read-only prefer-standby
 HOPE = """
     ?  ?            |  01     01       01        01       01         01
-    P  S  S         |  012     0        0        12       12         012
+    P  S  S         |  012   012      012        12       12         012
+    P  Sf           |  01      0        0         1        1         01
     S  S            |  01      -        -        01       01         01
-    P! S            |  01      0        0         1        1         01
-    P! S!           |  01      0        0         1        1         01
+    ?  S            |  01      0        0        01       01         01
+    P! S            |  01     01       01         1        1         01
+    P! S!           |  01     01       01         1        1         01
     P  P            |  01     01       01         -        -         01
-    R  S            |  01      0        -         1       01         01
-    P0 S0           |  01      0        0         1        1         01
+    R  S            |  01     01        1         1       01         01
+    R  Sf           |  01      0        -         1       01         01
+    P0 S0           |  01     01       01         1        1         01
 """
 
 
 @pytest.mark.contract("4.waiting.2", "5.failover.1")
 @pytest.mark.parametrize(("servers", "need", "answer"), rows(HOPE), ids=str)
 def test_who_may_yet_serve(servers: str, need: Need, answer: tuple[int, ...]) -> None:
-    """Hope is in all of the right role, reached or not, drained or not: when all have failed for good there is none."""
+    """Hope is in all of the right role, and for writes, where there was a primary, in each standby that may be promoted."""
     for health in ("", "+", "-"):
         with_health = " ".join(word + health for word in servers.split())
         assert aimed(need, with_health).hope == answer, with_health
@@ -204,7 +213,7 @@ def test_who_may_yet_serve(servers: str, need: Need, answer: tuple[int, ...]) ->
 
 # -- what holds for all of them ---------------------------------------------------------------------------------------
 
-MARKS = ("", "!", "0")
+MARKS = ("", "!", "0", "f", "!f", "0f")
 EACH = [role + health + marks for role, health, marks in product("?PRS", ("", "+", "-"), MARKS)]
 PAIRS = [(first, second) for first, second in product(EACH, EACH)]
 SUITS = {(role, need): bool(answer) for role, need, answer in rows(ALONE)}
@@ -233,9 +242,9 @@ def test_who_is_there_serves(need: Need) -> None:
 
 @pytest.mark.contract("5.target-any.1")
 def test_any_never_looks_at_roles() -> None:
-    """For ``any`` the answer is the same whatever the roles are."""
+    """For ``any`` the answer is the same whatever the roles are, and whether they are configured."""
     for pair in PAIRS:
-        plain = " ".join("?" + word[1:] for word in pair)
+        plain = " ".join("?" + word[1:].replace("f", "") for word in pair)
         assert aimed("any", " ".join(pair)) == aimed("any", plain), pair
 
 
