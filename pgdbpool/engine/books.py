@@ -380,6 +380,6 @@ def _seen_from(shelf: Shelf) -> View:
 
 def _is_hopeless(shelf: Shelf) -> bool:
     """Under the lock: nothing will come of this server, and nothing of it is open."""
-    if shelf.view().drained:
+    if shelf.capacity == 0 and shelf.view().drained:
         return True
     return not shelf.members and shelf.hopeless is not None and monotonic() < shelf.hopeless_until

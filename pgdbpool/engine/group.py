@@ -177,6 +177,10 @@ class Group(Books):
 
 def _holds_all(owner: Owner, route: Route) -> bool:
     """Under the lock: no connection will ever come to that owner, because he has them all himself."""
+    for shelf in route.shelves:
+        for slot in shelf.members:
+            if slot.owner is not owner:  # as nearly always: nothing dear comes before this
+                return False
     shelves = [*route.shelves, *(shelf for shelf in route.hope if shelf.view().unknown)]
     members = [slot for shelf in shelves for slot in shelf.members]
     full = all(len(shelf.members) >= shelf.capacity for shelf in shelves)
