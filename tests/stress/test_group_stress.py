@@ -145,7 +145,7 @@ class StaysOnItsWay(Group):
         (ForgetsWhatItOpens, 1, "lost|more than"),
         (HandsOverTwice, 3, "in two hands|lost|not borrowed"),
         (ServesEveryNeed, 3, "outside the route"),
-        (StaysOnItsWay, 3, "outside the route|wait while"),
+        (StaysOnItsWay, 3, "outside the route|wait while|not where it should be"),
         (ServesWritersFirst, 3, "queue was jumped: one who waits for prefer-standby"),
         (KeepsWhatIsIdle, 3, "wait while"),
     ],
