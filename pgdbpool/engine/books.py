@@ -92,7 +92,9 @@ class Books:
 
     def _aim(self) -> None:
         """Under the lock."""
-        views = [_seen_from(shelf) for shelf in self.shelves]
+        for shelf in self.shelves:
+            shelf.seen = _seen_from(shelf)
+        views = [shelf.seen for shelf in self.shelves]
         for route in self.routes:
             route.aim(self.shelves, views)
         if self.size is not None:
@@ -380,6 +382,6 @@ def _seen_from(shelf: Shelf) -> View:
 
 def _is_hopeless(shelf: Shelf) -> bool:
     """Under the lock: nothing will come of this server, and nothing of it is open."""
-    if shelf.capacity == 0 and shelf.view().drained:
+    if shelf.seen.drained:
         return True
     return not shelf.members and shelf.hopeless is not None and monotonic() < shelf.hopeless_until

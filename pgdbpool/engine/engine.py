@@ -106,8 +106,12 @@ class Engine:
         """Nothing here: the next checkout opens what it lacks."""
 
     def clean(self, slot: Slot) -> None:
-        """Whoever had it can use it no more; reset it and put it back, or close it."""
+        """Whoever had it can use it no more; it is reset and put back, or closed."""
         take_back(slot.resource.raw)
+        self.reset(slot)
+
+    def reset(self, slot: Slot) -> None:
+        """Bring it back to its baseline."""
         stock = self.stock_of(slot.shelf)
         limit = statement_limit(slot.shelf.source.options, stock.options) / 1000 or _LONGEST_CLEANING
         cleaned = False

@@ -177,11 +177,8 @@ class Group(Books):
 
 def _holds_all(owner: Owner, route: Route) -> bool:
     """Under the lock: no connection will ever come to that owner, because he has them all himself."""
-    for shelf in route.shelves:
-        for slot in shelf.members:
-            if slot.owner is not owner:  # as nearly always: nothing dear comes before this
-                return False
-    shelves = [*route.shelves, *(shelf for shelf in route.hope if shelf.view().unknown)]
+    shelves = [*route.shelves, *(shelf for shelf in route.hope if shelf.seen.unknown)]
+    if any(len(shelf.members) < shelf.capacity for shelf in shelves):
+        return False
     members = [slot for shelf in shelves for slot in shelf.members]
-    full = all(len(shelf.members) >= shelf.capacity for shelf in shelves)
-    return full and bool(members) and all(slot.owner is owner for slot in members)
+    return bool(members) and all(slot.owner is owner for slot in members)

@@ -6,7 +6,6 @@ import threading
 from time import monotonic, sleep
 
 from pgdbpool.config import PoolOptions
-from pgdbpool.driver.guarded import take_back
 from pgdbpool.driver.session import Session
 from pgdbpool.engine.endpoint import Endpoint
 from pgdbpool.engine.engine import Engine
@@ -32,7 +31,7 @@ class Threaded(Engine):
         self._started = False
 
     def _keeper(self, endpoint: Endpoint) -> Keeper:
-        return Keeper(endpoint, self.stocks_at(endpoint), self.open, super().clean, self.bury)
+        return Keeper(endpoint, self.stocks_at(endpoint), self.open, super().reset, self.bury)
 
     def _monitor(self, endpoint: Endpoint) -> Monitor:
         stocks, alone = self.stocks_at(endpoint), len(self.endpoints) == 1
@@ -49,8 +48,7 @@ class Threaded(Engine):
         self.start()
         self._keepers[shelf.source].opener.nudge()
 
-    def clean(self, slot: Slot) -> None:
-        take_back(slot.resource.raw)
+    def reset(self, slot: Slot) -> None:
         self._keepers[slot.shelf.source].clean(slot)
 
     def close_slot(self, slot: Slot) -> None:

@@ -48,13 +48,7 @@ class Route:
         weights = [views[i].weight or _LEAST_WEIGHT for i in serve]
         turns = {lane.shelf: lane.next_turn for lane in self._lanes}
         self._lanes = [
-            Lane(
-                shelf,
-                shelf.members,
-                shelf.idle,
-                weight / sum(weights),
-                turns.get(shelf, self._now),
-            )
+            Lane(shelf, shelf.members, shelf.idle, weight / sum(weights), turns.get(shelf, self._now))
             for shelf, weight in zip(self.shelves, weights, strict=True)
         ]
         self.only: list[Slot] | None = self.shelves[0].idle if len(serve) == 1 else None

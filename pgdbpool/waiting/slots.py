@@ -61,13 +61,14 @@ class Shelf:
     ``generation`` grows when a connection of that server is found dead: slots of an older one are suspect until proven.
     ``hopeless`` is the error for which the server cannot be used at all (wrong password, …), or None; it is not asked
     again before ``hopeless_until``. ``short``: one more connection is wanted although nobody waits for it. ``view()`` is
-    what routing has to know of the server.
+    what routing has to know of the server, ``seen`` what it was when the routes were last aimed.
     """
 
     source: Any
     capacity: int
     minimum: int
     view: Callable[[], View] = View
+    seen: View = field(default_factory=View)
     idle: list[Slot] = field(default_factory=list)
     members: list[Slot] = field(default_factory=list)
     opening: int = 0
