@@ -11,7 +11,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +30,17 @@ class Contestant:
 
     def __init__(
         self, job: Mapping[str, Any], *, command: Sequence[str] = (), environment: Mapping[str, str] = {}
-    ) -> None:  # noqa: B006
+    ) -> None:
         self.peer = str(job["peer"])
-        self._errors = tempfile.TemporaryFile("w+")
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by close()
         self._child = subprocess.Popen(
-            [*command, sys.executable, "-m", "tests.faults.client"],
+            [sys.executable, "-m", "tests.faults.client"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
             cwd=ROOT,
-            env={**os.environ, **environment},
+            env={**os.environ, **(environment or {})},
         )
         self._news: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -77,10 +78,8 @@ class Contestant:
         self._reader.join(5.0)
         for each in (self._child.stdin, self._child.stdout, self._errors):
             assert each is not None
-            try:
+            with suppress(BrokenPipeError):
                 each.close()
-            except BrokenPipeError:
-                pass
 
     def _read(self) -> None:
         assert self._child.stdout is not None

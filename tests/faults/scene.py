@@ -12,11 +12,11 @@ from typing import Any
 from psycopg2 import OperationalError
 
 from pgdbpool.demo.cluster import Cluster
+from tests.dialect.versions import folder_of_old
 from tests.faults import measured
 from tests.faults.client.ledger import ACCOUNTS
 from tests.faults.contestant import Contestant
 from tests.faults.measured import Case, Limits, Measured, Request, Window
-from tests.dialect.versions import folder_of_old
 
 __all__ = ["ROLE", "Load", "Scene"]
 
