@@ -28,9 +28,7 @@ class Broken(RuntimeError):
 class Contestant:
     """A pool under a script, in a process of its own: see ``tests.faults.client.__main__`` for the job's parts."""
 
-    def __init__(
-        self, job: Mapping[str, Any], *, command: Sequence[str] = (), environment: Mapping[str, str] = {}
-    ) -> None:
+    def __init__(self, job: Mapping[str, Any], environment: Mapping[str, str]) -> None:
         self.peer = str(job["peer"])
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by close()
         self._child = subprocess.Popen(
@@ -40,7 +38,7 @@ class Contestant:
             stderr=self._errors,
             text=True,
             cwd=ROOT,
-            env={**os.environ, **(environment or {})},
+            env={**os.environ, **environment},
         )
         self._news: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._reader = threading.Thread(target=self._read, daemon=True)

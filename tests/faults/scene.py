@@ -110,7 +110,7 @@ class Scene:
         old = str(folder_of_old()) if peer == "pgdbpool 1.0.2" else ""
         place = self.place(peer, **setting.pop("place", {}))
         job = {"peer": peer, "script": script, "args": dict(args), "setting": {"place": place, "old": old, **setting}}
-        return self._stack.enter_context(_closing(Contestant(job, environment=environment)))
+        return self._stack.enter_context(_closing(Contestant(job, environment)))
 
     @contextmanager
     def load(
