@@ -101,6 +101,7 @@ class Proxy:
 
     def close(self) -> None:
         """End the process, and with it every connection."""
+        self._process.terminate()  # a child forked from this process holds the pipe, too
         self._process.communicate()
 
     def _order(self, name: str, *args: Any) -> Any:

@@ -53,8 +53,7 @@ class Link:
 
     def ready(self, end: socket.socket, events: int) -> None:
         """One of its sockets can be read or written."""
-        if self._closed:
-            return
+        events &= self._watched[end]  # something may have struck since the loop was told
         if events & _WRITE and not self._connected:
             if self._server.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
                 self.end("rst")
@@ -251,10 +250,9 @@ class Relay:
             self._listening = listening
 
     def _accept(self) -> None:
-        """Take up whoever waits."""
-        assert self._listener is not None
+        """Take up whoever waits, unless an order has just ended that."""
         with suppress(BlockingIOError):
-            while True:
+            while self._listener and self._listening:
                 self._connect(self._listener.accept()[0])
 
     def _connect(self, client: socket.socket) -> None:
@@ -305,7 +303,6 @@ class Relay:
             link.pump()
 
     def deaf(self) -> None:
-        self._accept_old()
         self._listen(False)
 
     def refuse(self) -> None:
@@ -315,14 +312,8 @@ class Relay:
         self._listener = None
 
     def hang_up(self, how: str) -> None:
-        self._accept_old()
         self._ending = how
         self._listen(True)
-
-    def _accept_old(self) -> None:
-        """Whoever came before the order is an old connection."""
-        if self._listening:
-            self._accept()
 
     def heal(self) -> None:
         self._delay, self.dripping, self.silent, self._ending = 0.0, None, False, ""

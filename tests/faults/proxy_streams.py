@@ -57,7 +57,7 @@ def statement(message: bytes) -> bytes:
     """The statement of a Query or a Parse in lower case, empty for any other message."""
     if message[:1] == b"Q":
         return message[5:-1].lower()
-    return message[5:].split(b"\0")[1].lower() if message[:1] == b"P" else b""
+    return message[5:].partition(b"\0")[2].lower() if message[:1] == b"P" else b""
 
 
 class Stream:
