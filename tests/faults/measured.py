@@ -72,7 +72,7 @@ class Limits:
     back: float = 1.0
     clean: float = 1.0
     gap: float = 0.1
-    late: float = 1.4
+    late: float = 1.0
     attempts: int | None = None
 
 
