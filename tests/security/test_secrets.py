@@ -318,7 +318,7 @@ def test_nothing_shows_of_on_connect(vault: Server, make_pool: Callable[..., Any
         config_of(
             place(vault, **{"pass": PASSWORD}),
             timeout=0.2,
-            on_connect=lambda raw: raw.cursor().execute("SET app.user = '%s'" % MARK),  # `user` is a reserved word
+            on_connect=lambda raw: raw.cursor().execute(f"SET app.user = '{MARK}'"),  # `user` is a reserved word
         )
     )
     with pytest.raises(pgdbpool.DBOfflineError) as caught:
@@ -417,9 +417,7 @@ def test_no_misread_dsn_shows_a_secret(ears: Ears) -> None:
 
 
 @pytest.fixture
-def command(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Callable[..., str]:
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """Runs the command ``pgdbpool`` in a folder of its own; gives all that it prints, a traceback included."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
