@@ -16,6 +16,7 @@ import pytest
 from pgdbpool import DBConnectionError, DBOfflineError, InDoubt, PoolTimeout
 from tests.life import Crowd, full, in_child, outcomes, pids_of, thread_of, ticking, warm
 from tests.security.encrypted import EncryptedServer
+from tests.security.meddler import LARGE, meddler_before
 from tests.servers import eventually
 from tests.usage import fresh_table, kill, rows_of
 
@@ -53,7 +54,7 @@ def test_sessions_that_end_while_idle(
     assert full(pool, 4)
 
 
-@pytest.mark.contract("4.lost.1", "7.p1.1")
+@pytest.mark.contract("4.lost.1")
 def test_a_session_that_ends_in_use(tls: EncryptedServer, make_pool: Callable[..., Any]) -> None:
     """Its user is told that the connection is lost, and the next one gets another."""
     pool = make_pool(tls.config({"connection_count": 1}))
@@ -128,6 +129,26 @@ def test_close_on_a_frozen_server(tls: EncryptedServer, make_pool: Callable[...,
         pool.close(0.2)
         assert time.monotonic() - since < 1.2
         assert isinstance(asking.result(2.0).error, DBConnectionError)
+
+
+@pytest.mark.contract("4.a-write-that.3")
+@pytest.mark.parametrize("how", ["change", "cut"])
+@pytest.mark.parametrize("what", ["request", "answer"])
+def test_a_man_in_the_middle(tls: EncryptedServer, make_pool: Callable[..., Any], what: str, how: str) -> None:
+    """Who changes or cuts what passes ends the connection: no false and no short answer, and a write is in doubt."""
+    fresh_table(tls, TABLE, "note text")
+    note = "n" * 2 * LARGE
+    calls = {f"SELECT '{note}'": DBConnectionError, f"INSERT INTO {TABLE} VALUES ('{note}') RETURNING note": InDoubt}
+    with meddler_before(tls.host, tls.port) as meddler:
+        pool = make_pool(tls.config({"connection_count": 1}, port=meddler.port))
+        for text, expected in calls.items():
+            assert pool.query("SELECT 1").scalar() == 1
+            meddler.meddle(what, how)
+            with pytest.raises(expected):
+                pool.query(text)
+        assert pool.query(f"SELECT '{note}'").scalar() == note
+        assert rows_of(tls, TABLE, "note") == ([note] if what == "answer" else [])
+        pool.close()
 
 
 @contextmanager
