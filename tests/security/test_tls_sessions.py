@@ -21,6 +21,7 @@ from tests.servers import eventually
 from tests.usage import fresh_table, kill, rows_of
 
 TABLE = "of_tls"
+MACHINE = 0.5  # seconds that a loaded machine may add
 IS_ENCRYPTED = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
 
 ENDS: dict[str, Callable[[EncryptedServer], Any]] = {
@@ -93,7 +94,7 @@ def test_a_frozen_server(tls: EncryptedServer, make_pool: Callable[..., Any]) ->
             assert eventually(lambda: len(ready) > 1)
 
     ready: list[int] = []
-    much = "x" * 30_000_000  # more than socket buffers take
+    much = "x" * 16_000_000  # more than socket buffers take
     calls = [
         lambda: pool.query("SELECT pg_sleep(60)"),
         lambda: pool.query(f"INSERT INTO {TABLE} VALUES ('not sent again')"),
@@ -103,16 +104,17 @@ def test_a_frozen_server(tls: EncryptedServer, make_pool: Callable[..., Any]) ->
     committing = thread_of(commit)
     assert eventually(lambda: ready)
     with ticking() as gap, frozen(tls):
+        since = time.monotonic()
         ready.append(2)
         told = outcomes(3, lambda number: calls[number]())
         waiting = outcomes(2, lambda _: pool.query("SELECT 1"))
         longest = gap()
     told.append(committing.result())
     assert [type(each.error) for each in told] == [DBConnectionError, InDoubt, DBConnectionError, InDoubt]
-    assert max(each.seconds for each in told) < 0.8 + 1.0
+    assert max(each.at for each in told) - since < 0.8 + 1.0 + MACHINE
     assert {type(each.error) for each in waiting} <= {DBConnectionError, DBOfflineError, PoolTimeout}
-    assert max(each.seconds for each in waiting) < 1.0 + 0.8 + 1.0
-    assert longest < 0.2
+    assert max(each.seconds for each in waiting) < 1.0 + 0.8 + 1.0 + MACHINE
+    assert longest < 0.3
     assert eventually(lambda: full(pool, 4), 3.0)
     assert len(rows_of(tls, TABLE, "note")) == len(set(rows_of(tls, TABLE, "note")))
 
