@@ -224,6 +224,5 @@ class Pool:
         self.close()
 
     def __repr__(self) -> str:
-        return (
-            f"<Pool {', '.join(self._options.groups)} at {', '.join(each.label for each in self._options.endpoints)}>"
-        )
+        groups, labels = ", ".join(self._options.groups), ", ".join(each.label for each in self._options.endpoints)
+        return f"<Pool {groups} at {labels}>"

@@ -50,16 +50,11 @@ def explained(group: Group, route: Route, reason: BaseException | None, waited: 
 
 def _usable(shelf: Shelf) -> bool:
     endpoint: Endpoint = shelf.source
-    if endpoint.drained:
-        return False
-    if endpoint.health in ("up", "full"):
-        return True
+    if endpoint.drained or endpoint.health in ("up", "full"):
+        return not endpoint.drained
     answered = endpoint.answered_at is None or endpoint.answers(monotonic())
-    return (
-        answered
-        and bool(shelf.members or endpoint.health == "unknown")
-        and not all(slot.resource.has_news() for slot in shelf.members)
-    )
+    may_serve = bool(shelf.members) or endpoint.health == "unknown"
+    return answered and may_serve and not all(slot.resource.has_news() for slot in shelf.members)
 
 
 def _held(group: Group) -> str:
