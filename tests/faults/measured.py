@@ -207,7 +207,9 @@ def _counts(request: Request, windows: Sequence[Window], limits: Limits) -> bool
     if limits.failed == LATE:
         return request.seconds < limits.late
     if limits.failed == ALL:
-        return not any(window.began <= request.ended and request.began <= window.ended + limits.clean for window in windows)
+        return not any(
+            window.began <= request.ended and request.began <= window.ended + limits.clean for window in windows
+        )
     return True
 
 

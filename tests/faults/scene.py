@@ -98,9 +98,9 @@ class Scene:
     def grown(self, peer: str, count: int, seconds: float = 10.0) -> float:
         """Wait until this peer has so many sessions; how many seconds that took."""
         began = time.monotonic()
-        while len(self.sessions(peer)) < count:
+        while (found := len(self.sessions(peer))) < count:
             if time.monotonic() > began + seconds:
-                raise TimeoutError(f"{peer} has {len(self.sessions(peer))} sessions and not {count} after {seconds:g} s")
+                raise TimeoutError(f"{peer} has {found} sessions and not {count} after {seconds:g} s")
             time.sleep(0.01)
         return time.monotonic() - began
 

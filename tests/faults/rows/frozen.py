@@ -69,15 +69,13 @@ def _stopped(pid: int) -> Iterator[None]:
 
 def _stop_one(scene: Scene, load: Load, peer: str) -> None:
     """Stop the backend that answered last, while it does nothing: with a lock in hand it would hold up all others."""
-    text = (
-        "SELECT pid, state, wait_event FROM pg_stat_activity WHERE application_name = %s"
-        " AND state = 'idle' ORDER BY state_change DESC LIMIT 1"
-    )
+    idle = "SELECT pid FROM pg_stat_activity WHERE state = 'idle' AND wait_event = 'ClientRead'"
     limit = time.monotonic() + 10.0
     while time.monotonic() < limit:
-        for pid, *_ in scene.sql(text, (scene.name(peer),)):
+        latest = f"{idle} AND application_name = %s ORDER BY state_change DESC LIMIT 1"
+        for (pid,) in scene.sql(latest, (scene.name(peer),)):
             os.kill(pid, signal.SIGSTOP)
-            if scene.sql("SELECT state, wait_event FROM pg_stat_activity WHERE pid = %s", (pid,)) == [("idle", "ClientRead")]:
+            if scene.sql(f"{idle} AND pid = %s", (pid,)):
                 load.stopped.append(pid)
                 return
             os.kill(pid, signal.SIGCONT)
