@@ -27,7 +27,7 @@ def line(row: Row, peer: str, found: Measured) -> str:
         peer,
         str(found.requests),
         str(found.failed),
-        row.limits.failed,
+        str(row.limits.failed),
         f"{found.worst:.2f}",
         back,
         f"{found.gap:.2f}",
