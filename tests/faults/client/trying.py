@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from tests.faults.client.peers import rows
 
-__all__ = ["HUNG", "Outcome", "at_once", "driver_of", "in_thread", "said", "tried", "use"]
+__all__ = ["HUNG", "Outcome", "at_once", "by_admin", "driver_of", "in_thread", "said", "tried", "use"]
 
 
 class Outcome(NamedTuple):
@@ -69,3 +69,15 @@ def driver_of(connection: Any) -> Any:
 def use(taken: Any, text: str) -> list[Any]:
     """One statement on what ``Peer.take`` gave."""
     return rows(getattr(taken, "conn_ref", taken), text)
+
+
+def by_admin(admin: dict[str, Any], text: str, params: Any = None) -> list[Any]:
+    """One statement as the superuser, on a connection of its own."""
+    import psycopg2
+
+    connection = psycopg2.connect(**admin)
+    try:
+        connection.autocommit = True
+        return rows(connection, text, params)
+    finally:
+        connection.close()

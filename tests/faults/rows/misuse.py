@@ -20,4 +20,5 @@ def connections_not_given_back(scene: Scene) -> None:
 def misused_connections(scene: Scene) -> None:
     """Released twice, by a stranger, or used after release: an error each; 1,000,000 checkouts, none in two hands."""
     rounds = 50_000 if scene.short else 1_000_000
-    scene.play("misuse:misuse", seconds=300, rounds=rounds, setting=_PATIENT)
+    for peer, cases in scene.play("misuse:misuse", seconds=300, rounds=rounds, setting=_PATIENT).items():
+        scene.results[peer].facts["note"] = cases[-1].seen
