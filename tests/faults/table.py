@@ -33,8 +33,7 @@ def line(row: Row, peer: str, found: Measured) -> str:
         f"{found.gap:.2f}",
         found.capacity or "-",
     )
-    rest = ", ".join(
-        filter(None, [found.leaks or "no leaks", found.ledger or "-", "OK" if not found.problems else "NO"])
-    )
+    verdict = "OK" if not found.problems else "NO"
+    rest = ", ".join(filter(None, [found.leaks or "no leaks", found.ledger or "-", found.facts.get("note"), verdict]))
     errors = [f"{number} x {error}" for error, number in found.facts.get("errors", ())] if found.problems else []
     return "\n".join([cells + rest, *(f"      {each}" for each in [*found.problems, *errors])])
