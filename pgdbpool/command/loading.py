@@ -5,16 +5,22 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
+from pgdbpool.config.problems import SOUNDS_SECRET
 from pgdbpool.errors import ConfigError
 
 __all__ = ["load"]
 
+_ALLOWED = "module:attribute, or a .json or .toml file"
+
 
 def load(source: str) -> Any:
     """The configuration that ``source`` names; ``ConfigError`` says what is wrong with the name or the file."""
+    if SOUNDS_SECRET.search(source) and not Path(source).exists():
+        raise ConfigError(f"CONFIG (not shown, it looks like a DSN) must be {_ALLOWED}")
     path = Path(source)
     try:
         if path.suffix == ".json":
@@ -47,7 +53,7 @@ def _place(error: ValueError) -> str:
 def _attribute(source: str) -> Any:
     module, colon, attribute = source.partition(":")
     if not colon or not module or not attribute:
-        raise ConfigError(f"CONFIG is {source!r}; it must be module:attribute, or a .json or .toml file")
+        raise ConfigError(f"CONFIG is {source!r}; it must be {_ALLOWED}")
     if "" not in sys.path:
         sys.path.insert(0, "")  # as gunicorn does: the module is beside the caller
     try:
@@ -58,4 +64,7 @@ def _attribute(source: str) -> Any:
         raise ConfigError(f"{source}: {error.msg}, line {error.lineno} of {error.filename}") from None
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"{source}: {error}") from error
+    except Exception as error:  # without its text and its lines: both may hold a password
+        *_, last = traceback.extract_tb(error.__traceback__)
+        raise ConfigError(f"{source}: {type(error).__name__} at {last.filename}:{last.lineno}") from None
     return found

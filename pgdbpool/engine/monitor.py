@@ -21,7 +21,8 @@ _RECENT = 0.4  # seconds
 class Monitor:
     """Probes one server by blocking calls, which the Watch cuts when the patience is over.
 
-    A server that is not reached is left to the groups that want a connection to it: one dials, not both.
+    A server that is not reached is left to the groups that want a connection to it: one dials, not both. Where a full one
+    has no place for a group that has none, the probe is ``in_the_way`` and gives up its own.
     """
 
     def __init__(
@@ -29,11 +30,13 @@ class Monitor:
         endpoint: Endpoint,
         options: GroupOptions,
         is_left_to_groups: Callable[[], bool],
+        is_in_the_way: Callable[[], bool],
         bury: Callable[[Session], None],
     ) -> None:
         self.endpoint = endpoint
         self._options = options
         self._is_left_to_groups = is_left_to_groups
+        self._is_in_the_way = is_in_the_way
         self._bury = bury
         self.session: Session | None = None
         self._moved = False
@@ -64,7 +67,7 @@ class Monitor:
 
     def _round(self) -> float:
         try:
-            if self.endpoint.drained or self._moved:
+            if self.endpoint.drained or self._moved or (self.endpoint.health == "full" and self._is_in_the_way()):
                 self._moved = False
                 self._close()
             if self.session is None and not self.endpoint.drained:

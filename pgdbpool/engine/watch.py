@@ -33,11 +33,7 @@ class Watch:
     """
 
     def __init__(
-        self,
-        stocks: list[Stock],
-        guests: set[Session],
-        grow: Callable[[Shelf], None],
-        reroute: Callable[[], None],
+        self, stocks: list[Stock], guests: set[Session], grow: Callable[[Shelf], None], reroute: Callable[[], None]
     ) -> None:
         self._stocks = stocks
         self._guests = guests
