@@ -32,7 +32,9 @@ class Rotation:
         self.asked = 0
         self.answering = threading.Event()
         self.answering.set()
-        self._changing = threading.Lock()  # the old one is never told once the server has forgotten it, unless it is late
+        self._changing = (
+            threading.Lock()
+        )  # the old one is never told once the server has forgotten it, unless it is late
 
     def __call__(self) -> Any:
         self.asked += 1
