@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 from psycopg2 import OperationalError
@@ -27,11 +28,20 @@ _SETTINGS = {"fsync": "off", "max_connections": "120"}
 class Scene:
     """One run of one row. ``seed`` decides all that is left to chance; ``short`` asks for the short form.
 
-    ``results`` has what became of each peer. The server is made when it is first asked for.
+    ``results`` has what became of each peer. The server is made when it is first asked for. ``ease``: by which factor
+    a peer's limits are eased.
     """
 
-    def __init__(self, peers: Sequence[str], seed: int, *, short: bool, limits: Limits) -> None:
-        self.peers, self.seed, self.short, self.limits = peers, seed, short, limits
+    def __init__(
+        self,
+        peers: Sequence[str],
+        seed: int,
+        *,
+        short: bool,
+        limits: Limits,
+        ease: Mapping[str, float] = MappingProxyType({}),
+    ) -> None:
+        self.peers, self.seed, self.short, self.limits, self.ease = peers, seed, short, limits, ease
         self.dice = random.Random(seed)
         self.results: dict[str, Measured] = {}
         self.settings: dict[str, str] = {}  # of the server, to be set before it is asked for
@@ -201,7 +211,7 @@ class Load:
         return measured.of_load(
             [Request(*each) for each in found["requests"]],
             self.windows,
-            limits,
+            limits.eased(scene.ease.get(peer, 1.0)),
             gaps=[tuple(each) for each in found["gaps"]],
             capacity=found["capacity"],
             connections=self.connections,
