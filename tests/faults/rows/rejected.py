@@ -15,7 +15,7 @@ _SAYS = (
 )
 
 
-@row("16", failed=ALL, told=0.5, back=1.0, clean=1.0, rate=1, says=_SAYS)
+@row("16", failed=ALL, told=1.0, back=1.0, clean=1.0, rate=1, says=_SAYS)
 def sessions_rejected(scene: Scene) -> None:
     """Password, database, pg_hba.conf, role: whoever asks is told at once, in the server's words, by one attempt a second."""
     faults = [_password, _database, _hba, _role]
