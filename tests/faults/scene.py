@@ -19,7 +19,7 @@ from tests.faults.client.ledger import ACCOUNTS
 from tests.faults.contestant import Contestant
 from tests.faults.measured import Case, Limits, Measured, Request, Window
 
-__all__ = ["ROLE", "Load", "Scene"]
+__all__ = ["DATABASE", "PASSWORD", "ROLE", "Load", "Scene"]
 
 ROLE, PASSWORD, DATABASE = "web", "a secret of the tests", "shop"
 _SETTINGS = {"fsync": "off", "max_connections": "120"}
