@@ -1,7 +1,7 @@
 """``python -m tests.faults.client``: one pool in a process of its own, under one script.
 
 The first line of standard input is the job: ``peer``, ``setting`` (the fields of ``peers.Setting``), ``script`` (a module of
-this package and a function in it: ``load:load``) and ``args``. The script is called with the pool, the ``Setting`` and the
+this package, or any by its full name, and a function in it: ``load:load``) and ``args``. The script is called with the pool, the ``Setting`` and the
 ``Link``; what it returns is told as the news ``done``. The process ends at once then, whatever still hangs in it.
 """
 
@@ -27,7 +27,7 @@ def main() -> None:
         note_attempts()
         setting = Setting(**job["setting"])
         module, _, name = job["script"].partition(":")
-        script = getattr(importlib.import_module(f"tests.faults.client.{module}"), name)
+        script = getattr(importlib.import_module(module if "." in module else f"tests.faults.client.{module}"), name)
         link.tell("done", result=script(made(job["peer"], setting), setting, link, **job["args"]))
     except BaseException:
         link.tell("broken", why=traceback.format_exc())

@@ -56,7 +56,9 @@ def leaving(peer: Peer, setting: Setting, link: Link, *, admin: Any, schema: str
         before = _drivers_side(fresh)
         ended = tried(soil, fresh, schema).error
         found.append([f"{when}: the exception", type(ended) is _Oops, said(ended)])
-        found += [[f"{when}: {kind}", not seen, "is seen" if seen else "not seen"] for kind, seen in _left(fresh, before)]
+        found += [
+            [f"{when}: {kind}", not seen, "is seen" if seen else "not seen"] for kind, seen in _left(fresh, before)
+        ]
         fresh.close()
     [(kept,)] = by_admin(admin, f"SELECT count(*) FROM {schema}.entry")
     return [*found, ["not committed: the row", kept == 1, f"{kept} of the 2 rows are there"]]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from tests.faults.measured import Limits, Measured
@@ -40,9 +41,11 @@ class Row:
         assert found is not None, self.number
         return int(found[1]), found[2]
 
-    def run(self, peers: list[str], seed: int, *, short: bool = False) -> dict[str, Measured]:
+    def run(
+        self, peers: list[str], seed: int, *, short: bool = False, ease: Mapping[str, float] = MappingProxyType({})
+    ) -> dict[str, Measured]:
         """What became of each peer."""
-        with Scene(peers, seed, short=short, limits=self.limits) as scene:
+        with Scene(peers, seed, short=short, limits=self.limits, ease=ease) as scene:
             self.strike(scene)
             return scene.results
 
