@@ -53,9 +53,18 @@ class _Crowd:
 
 
 def forked(
-    peer: Peer, setting: Setting, link: Link, *, requests: int, patience: float, under_load: bool, **_: Any
+    peer: Peer,
+    setting: Setting,
+    link: Link,
+    *,
+    requests: int,
+    patience: float,
+    ease: float,
+    under_load: bool,
+    **_: Any,
 ) -> list[list[Any]]:
     """``requests`` of each of 16 threads, in the parent and in the child; ``under_load``: the parent's begin before it."""
+    patience *= ease
     before = pids_at_once(peer, setting.connections)
     if under_load:
         crowd = _Crowd(peer, "parent", requests)

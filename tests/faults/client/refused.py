@@ -45,9 +45,8 @@ def _in_transaction(peer: Peer, provoke: Provoke, server: _Server) -> None:
 
 def _committed_in_spite(peer: Peer, provoke: Provoke, server: _Server) -> None:
     """As an application does that swallows an error and goes on."""
-    with peer.transaction() as run:
-        with suppress(Exception):
-            provoke(run, server)
+    with peer.transaction() as run, suppress(Exception):
+        provoke(run, server)
 
 
 def _states(error: BaseException | None) -> list[str | None]:
