@@ -66,6 +66,10 @@ class Contestant:
             if found["news"] == news:
                 return found
 
+    @property
+    def pid(self) -> int:
+        return self._child.pid
+
     def signal(self, number: signal.Signals) -> None:
         self._child.send_signal(number)
 

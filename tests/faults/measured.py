@@ -14,11 +14,13 @@ __all__ = [
     "IN_FLIGHT",
     "LATE",
     "NONE",
+    "Book",
     "Case",
     "Limits",
     "Measured",
     "Request",
     "Window",
+    "ledger",
     "of_cases",
     "of_load",
 ]
@@ -155,7 +157,7 @@ def of_load(
         gap=max((gap for at, gap in gaps if any(_touches(at, at + gap, window) for window in windows)), default=0.0),
         capacity=f"{capacity}/{connections}",
         leaks=_leaks(left, connections),
-        ledger=_ledger(requests, book),
+        ledger=ledger(requests, book),
         facts={
             "errors": Counter(in_short(each.error) for each in bad).most_common(6),
             "attempts": sum(any(window.began <= at <= window.ended for window in windows) for at in attempts),
@@ -238,8 +240,11 @@ def _leaks(left: Left, connections: int) -> str:
 _SPARE = 3  # descriptors that come and go: a resolver's, a probe's
 
 
-def _ledger(requests: Sequence[Request], book: Book) -> str:
-    """What was acknowledged is there once, what failed is not there, and no transfer is there by half."""
+def ledger(requests: Iterable[Request], book: Book) -> str:
+    """``exact``, or what is wrong.
+
+    What was acknowledged is there once, what failed is not there, and no transfer is there by half.
+    """
     wrote = [each for each in requests if each.kind != "read"]
     there = book.keys
     found = {

@@ -11,16 +11,16 @@ __all__ = ["written"]
 
 _BEGINNING = """# Reliability
 
-What becomes of a web server's requests when its database, or the network before it, fails: pgdbpool beside four other pools
-and its own predecessor, each under the same fault at the same moment. `make faults` runs it with psycopg2's pool for
-comparison, `make faults PEERS=1 SEEDS=5` with all of them, and writes this page.
+What becomes of a web server's requests when its database fails, or the network before it: pgdbpool beside the other pools and its
+own predecessor, all under the same fault at the same moment. `make faults` runs it with psycopg2's pool for comparison,
+`make faults PEERS=1 SEEDS=5` with all of them, and writes this page.
 
 {standing}
 
 ## In one table
 
-✓ within the row's limits, ✗ not; then how many requests failed of how many, and the longest of them. Rows without a time are
-scripts: cases that did not end as they should, of all that were tried. Of several seeds each figure is the worst.
+✓ within the row's limits, ✗ not; then how many requests failed of how many, and how long the longest took. A row without a time
+is a script: how many of the cases that it tries did not end as they should. Of several seeds each figure is the worst.
 
 {table}
 
@@ -28,22 +28,22 @@ scripts: cases that did not end as they should, of all that were tried. Of sever
 
 {place}
 
-**The load.** Each pool has a process of its own with {connections} connections and 16 threads that ask every 40 ms: 60 % reads
-whose answer is known, 25 % inserts of a key that exists once, 15 % transfers between accounts whose sum must stay 0. A row
-strikes all pools at once, on the same server, under this load. Where a row is a script, every pool runs the same one instead.
+**The load.** Each pool has a process of its own with {connections} connections, and 16 threads that ask every 40 ms: 60 % reads whose answer
+is known, 25 % inserts of a key that is used once, 15 % transfers between accounts whose sum must stay 0. A row strikes all
+pools at once, on the same server, under this load. Where a row is a script, each pool runs the same one.
 
 **The limits that the pools are given.** 3.4 s to wait for a connection; 1.5 s for an answer where a pool knows such a limit
-(pgdbpool: a `query_timeout` of 500 ms and the second that its contract adds); `connect_timeout` 2 s; psycopg_pool stands here with
-and without its check at each checkout, SQLAlchemy without `pool_pre_ping`, psycopg2's pool with a semaphore around it, because it does
-not wait. In all else they are as their documentation sets them up.
+(pgdbpool: a `query_timeout` of 500 ms, and the second that its contract adds); `connect_timeout` 2 s. psycopg_pool is here with
+and without its check at each checkout; SQLAlchemy without `pool_pre_ping`; psycopg2's pool, which does not wait, has a
+semaphore around it. In all else they are as their documentation sets them up.
 
-**What is judged.** Of every row that has the load: the failed requests that are not allowed; the longest request; the seconds from
-the end of the fault to the first success, and until nothing fails any more; whether all {connections} connections can be held at once afterwards;
-what is left behind (sessions, transactions left open, advisory locks, descriptors); whether anything held the GIL for longer than 0.1 s; and
-the ledger: what was acknowledged is there exactly once, what failed is not there, no transfer is there by half. `InDoubt` counts as a failed
-request; of it the ledger allows both.
+**What is judged.** Of each row that has the load: the failures that it does not allow; the longest request; the seconds from the end
+of the fault to the first success, and until nothing fails any more; whether all {connections} connections can be held at once
+afterwards; what is left behind (sessions, open transactions, advisory locks, descriptors); whether anything held the GIL for
+longer than 0.1 s; and the ledger: what was acknowledged is there exactly once, what failed is not there, no transfer is there by
+half. `InDoubt` counts as a failure, of which the ledger allows either.
 
-A row is only here because psycopg2's pool fails it: what no pool can get wrong shows nothing.
+A row is only here because psycopg2's pool fails it: what no pool gets wrong would show nothing.
 
 ## Row by row
 """
@@ -141,7 +141,9 @@ def _allowed(limits: Limits) -> str:
             _may_fail(limits.failed),
             f"no request takes longer than {limits.told:g} s",
             f"the first success {limits.back:g} s after the end at the latest",
-            f"what begins {f'{limits.clean:g} s' if limits.clean else ''} after the end does not fail".replace("  ", " "),
+            f"what begins {f'{limits.clean:g} s' if limits.clean else ''} after the end does not fail".replace(
+                "  ", " "
+            ),
             *attempts,
         ]
     )

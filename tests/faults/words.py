@@ -10,8 +10,8 @@ _LONGEST = 110
 _DROPPED = [
     (r"\n.*", ""),
     (r"\s+", " "),
-    (r'connection to server (at|on) .*? failed: ', ""),
-    (r" ?This probably means.*", ""),
+    (r"connection to server (at|on) .*? failed: ", ""),
+    (r" ?This probably means[^)]*", ""),
     (r" \(waited .*", ""),  # and what the pool says about servers and holders
     (r"[:,]? ?port \d+", ""),
     (r"\b(\d+\.\d+\.\d+\.\d+|localhost):\d+", r"\1"),

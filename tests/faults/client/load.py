@@ -15,16 +15,16 @@ from tests.faults.client.link import Link
 from tests.faults.client.peers import Peer, Setting
 from tests.faults.client.tick import Tick
 
-__all__ = ["load"]
+__all__ = ["Asker", "join", "load"]
 
 _LEFT = 8.0  # seconds that the requests under way may still take at the end; what takes longer hangs
 
 
-class _Asker:
+class Asker:
     """One thread's requests: ``log`` has [kind, key, began, ended, outcome, error], times monotonic."""
 
-    def __init__(self, peer: Peer, schema: str, name: str, pace: float, seed: int) -> None:
-        self.log: list[list[Any]] = []
+    def __init__(self, peer: Peer, schema: str, name: str, pace: float, seed: int, log: Any = None) -> None:
+        self.log: Any = [] if log is None else log  # anything that has append and a length that grows
         self.under_way: list[Any] | None = None
         self._peer, self._schema, self._name, self._pace = peer, schema, name, pace
         self._dice = random.Random(f"{seed} {name}")
@@ -54,7 +54,7 @@ def load(
 ) -> dict[str, Any]:
     """Until ``finish``; ``pause`` and ``resume`` stop and start new requests."""
     tick, open_gate, over = Tick(), threading.Event(), threading.Event()
-    askers = [_Asker(peer, schema, f"{schema}-{number}", pace, seed) for number in range(threads)]
+    askers = [Asker(peer, schema, f"{schema}-{number}", pace, seed) for number in range(threads)]
     workers = [threading.Thread(target=each.run, args=(open_gate, over), daemon=True) for each in askers]
     for worker in workers:
         worker.start()
@@ -72,7 +72,7 @@ def load(
             break
     over.set()
     open_gate.set()
-    hung = _join(askers, workers)
+    hung = join(askers, workers)
     return {
         "requests": [each for asker in askers for each in asker.log] + hung,
         "gaps": tick.gaps,
@@ -82,7 +82,7 @@ def load(
     }
 
 
-def _join(askers: list[_Asker], workers: list[threading.Thread]) -> list[list[Any]]:
+def join(askers: list[Asker], workers: list[threading.Thread]) -> list[list[Any]]:
     """Wait for the last requests; those that hang."""
     limit = time.monotonic() + _LEFT
     for worker in workers:
