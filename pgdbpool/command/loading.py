@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import sys
 import traceback
 from pathlib import Path
 from typing import Any
 
-from pgdbpool.config.problems import SOUNDS_SECRET
 from pgdbpool.errors import ConfigError
 
 __all__ = ["load"]
 
 _ALLOWED = "module:attribute, or a .json or .toml file"
+_LIKE_DSN = re.compile(r"://|[=@]")
 
 
 def load(source: str) -> Any:
     """The configuration that ``source`` names; ``ConfigError`` says what is wrong with the name or the file."""
-    if SOUNDS_SECRET.search(source) and not Path(source).exists():
-        raise ConfigError(f"CONFIG (not shown, it looks like a DSN) must be {_ALLOWED}")
     path = Path(source)
+    if _LIKE_DSN.search(source) and not path.exists():
+        raise ConfigError(f"CONFIG looks like a DSN (not shown); it must be {_ALLOWED}")
     try:
         if path.suffix == ".json":
             return json.loads(path.read_text(encoding="utf-8"))
@@ -64,7 +65,7 @@ def _attribute(source: str) -> Any:
         raise ConfigError(f"{source}: {error.msg}, line {error.lineno} of {error.filename}") from None
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"{source}: {error}") from error
-    except Exception as error:  # without its text and its lines: both may hold a password
-        *_, last = traceback.extract_tb(error.__traceback__)
-        raise ConfigError(f"{source}: {type(error).__name__} at {last.filename}:{last.lineno}") from None
+    except Exception as error:  # of the module itself: neither its text nor its lines, which may hold a password
+        at = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.name == "<module>"][-1]
+        raise ConfigError(f"{source}: {type(error).__name__}, line {at.lineno} of {at.filename}") from None
     return found

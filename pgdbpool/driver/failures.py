@@ -28,8 +28,8 @@ _PERMANENT = {
 # that it is starting will be there in a moment.
 _PASSING = {
     "deaf": (r"Connection refused|No such file or directory|No route to host|unreachable|time(out|d out)", 2.0),
-    "starting": (r"starting up|not yet accepting connections|shutting down", 0.3),
-    "full": (r"too many clients|too many connections|remaining connection slots", 0.5),
+    "starting": (r"starting up|not (yet )?accepting connections|shutting down|in recovery mode", 0.3),
+    "full": (r"too many clients|too many connections|remaining connection slots", 0.4),
     "descriptors": (r"Too many open files", 0.4),
 }
 _OTHER_PAUSE = 1.4  # a proxy without a server hangs up on us: twenty attempts in twenty seconds

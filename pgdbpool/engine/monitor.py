@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from time import monotonic
 
 from pgdbpool.config import GroupOptions
 from pgdbpool.driver.failures import understand
@@ -16,6 +17,25 @@ from pgdbpool.engine.worker import Worker
 PERIOD = 1.0
 PATIENCE = 3.0  # seconds without an answer, three probes' time, after which a server counts as silent
 _RECENT = 0.4  # seconds
+
+
+def connect(endpoint: Endpoint, options: GroupOptions, restraint: float = 0.0) -> Session:
+    """A session for the pool's own questions, where ``endpoint.dial()`` has permitted it; the endpoint learns how that ended.
+
+    ``restraint``: seconds until the next attempt, for each second that a failed one took. Raises what libpq raises.
+    """
+    began = monotonic()
+    try:
+        with forking.connecting():
+            session = open_session(endpoint.options, options, endpoint.quirks)
+    except Exception as error:
+        endpoint.refused(error, understand(error), restraint * (monotonic() - began))
+        raise
+    finally:
+        endpoint.hang_up()
+    endpoint.learn(session.in_recovery, session.read_only)
+    endpoint.reached()
+    return session
 
 
 class Monitor:
@@ -89,17 +109,8 @@ class Monitor:
         endpoint = self.endpoint
         if endpoint.health != "up" and (self._is_left_to_groups() or not endpoint.dial()):
             return
-        try:
-            with forking.connecting():
-                self.session = session = open_session(endpoint.options, self._options, endpoint.quirks)
-        except Exception as error:
-            endpoint.refused(error, understand(error))
-            raise
-        finally:
-            endpoint.hang_up()
-        endpoint.learn(session.in_recovery, session.read_only)
-        endpoint.reached()
-        endpoint.recognised(session.identity(PATIENCE))
+        self.session = connect(endpoint, self._options)
+        endpoint.recognised(self.session.identity(PATIENCE))
 
     def _close(self) -> None:
         session, self.session = self.session, None

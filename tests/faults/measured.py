@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 from tests.faults.words import in_short
 
 __all__ = [
+    "ALL",
     "CONNECTIONS",
     "IN_FLIGHT",
     "LATE",
@@ -27,6 +29,7 @@ __all__ = [
 
 CONNECTIONS = 8
 NONE = "0"  # may fail
+ALL = "all"  # may fail during the fault
 IN_FLIGHT = "in flight"  # may fail: what was under way when the fault struck, at most one for each connection
 LATE = "in flight, late"  # may fail besides: what waited until its limit
 
@@ -64,20 +67,25 @@ class Case(NamedTuple):
 
 @dataclass(frozen=True)
 class Limits:
-    """What a row allows, in seconds. ``failed``: ``NONE``, ``IN_FLIGHT`` or ``LATE``.
+    """What a row allows, in seconds. ``failed``: ``NONE``, ``IN_FLIGHT``, ``LATE``, ``ALL``, or so many whenever they began.
 
     ``told``: the longest request. ``back``: from the end of the fault to the first success. ``clean``: of the requests that
     began later than this after the end, none fails. ``gap``: the longest that the GIL may be held. ``late``: what failed
-    after so long has waited until its limit. ``attempts``: the most that fail to connect during the fault.
+    after so long has waited until its limit. ``attempts``: the most that fail to connect during the fault; ``rate``: the most
+    a second, after a first one. ``says``: what every error has in it (a pattern), but those of requests that were under way.
+    ``slower``: how many times as long as before the 99th percentile of the requests may take during the fault.
     """
 
-    failed: str = NONE
+    failed: str | int = NONE
     told: float = 5.2
     back: float = 1.0
     clean: float = 1.0
     gap: float = 0.1
-    late: float = 1.4
+    late: float = 1.0
     attempts: int | None = None
+    rate: float | None = None
+    says: str = ""
+    slower: float | None = None
 
     def eased(self, factor: float) -> Limits:
         """For a machine that is busy with other things: what takes time may take longer, counts stay.
@@ -173,7 +181,9 @@ def of_load(
         *([f"capacity {found.capacity}"] if capacity != connections else []),
         *([f"left behind: {found.leaks}"] if found.leaks else []),
         *([f"ledger: {found.ledger}"] if found.ledger != "exact" else []),
-        *_stormed(found.facts["attempts"], limits),
+        *_stormed(found.facts["attempts"], windows, limits),
+        *_without_reason(bad, windows, limits),
+        *_slowed(requests, windows, limits),
     ]
     return found
 
@@ -193,16 +203,29 @@ def _back(requests: Sequence[Request], window: Window) -> float | None:
 
 
 def _too_many(bad: Sequence[Request], windows: Sequence[Window], limits: Limits) -> list[str]:
-    counted = [each for each in bad if limits.failed != LATE or each.seconds < limits.late]
+    hung = sum(each.outcome == "hung" for each in bad)
+    counted = [each for each in bad if _counts(each, windows, limits)]
     struck = [each for each in counted if any(_was_under_way(each, window) for window in windows)]
     allowed = 0 if limits.failed == NONE else CONNECTIONS * len(windows)
     others = len(counted) - len(struck)
-    hung = sum(each.outcome == "hung" for each in bad)
+    if isinstance(limits.failed, int):
+        struck, allowed, others = bad, limits.failed, 0
     return [
-        *([f"{len(struck)} of those under way failed, allowed are {allowed}"] if len(struck) > allowed else []),
+        *([f"{len(struck)} that were under way failed, allowed are {allowed}"] if len(struck) > allowed else []),
         *([f"{others} failed that were not under way when the fault struck"] if others else []),
         *([f"{hung} threads hang"] if hung else []),
     ]
+
+
+def _counts(request: Request, windows: Sequence[Window], limits: Limits) -> bool:
+    """Whether this failure is one that the row limits."""
+    if limits.failed == LATE:
+        return request.seconds < limits.late
+    if limits.failed == ALL:
+        return not any(
+            window.began <= request.ended and request.began <= window.ended + limits.clean for window in windows
+        )
+    return True
 
 
 def _was_under_way(request: Request, window: Window) -> bool:
@@ -220,10 +243,36 @@ def _unclean(bad: Sequence[Request], windows: Sequence[Window], limits: Limits) 
     ]
 
 
-def _stormed(attempts: int, limits: Limits) -> list[str]:
-    if limits.attempts is None or attempts <= limits.attempts:
+def _stormed(attempts: int, windows: Sequence[Window], limits: Limits) -> list[str]:
+    allowed = limits.attempts
+    if limits.rate is not None:
+        allowed = round(sum(1 + limits.rate * (window.ended - window.began) for window in windows))
+    if allowed is None or attempts <= allowed:
         return []
-    return [f"{attempts} attempts to connect, allowed are {limits.attempts}"]
+    return [f"{attempts} attempts to connect, allowed are {allowed}"]
+
+
+def _without_reason(bad: Sequence[Request], windows: Sequence[Window], limits: Limits) -> list[str]:
+    later = [each for each in bad if not any(_was_under_way(each, window) for window in windows)]
+    silent = [each.error for each in later if not re.search(limits.says, each.error)]
+    return [f"{len(silent)} errors do not say {limits.says!r}: {_first_line(silent[0])}"] if silent else []
+
+
+_NOISE = 0.05  # seconds that the machine itself may add to a request
+
+
+def _slowed(requests: Sequence[Request], windows: Sequence[Window], limits: Limits) -> list[str]:
+    if limits.slower is None:
+        return []
+    before = _p99([each for each in requests if each.ended < windows[0].began])
+    during = _p99([each for each in requests if any(window.began < each.began < window.ended for window in windows)])
+    if during <= limits.slower * before + _NOISE:
+        return []
+    return [f"the 99th percentile was {1000 * before:.0f} ms and became {1000 * during:.0f}"]
+
+
+def _p99(requests: Sequence[Request]) -> float:
+    return sorted(each.seconds for each in requests)[int(0.99 * len(requests))] if requests else 0.0
 
 
 def _leaks(left: Left, connections: int) -> str:

@@ -105,6 +105,15 @@ class Scene:
         text = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE %s ORDER BY backend_start, pid"
         return [pid for (pid,) in self.sql(text, (name,))]
 
+    def grown(self, peer: str, count: int, seconds: float = 10.0) -> float:
+        """Wait until this peer has so many sessions; how many seconds that took."""
+        began = time.monotonic()
+        while (found := len(self.sessions(peer))) < count:
+            if time.monotonic() > began + seconds:
+                raise TimeoutError(f"{peer} has {found} sessions and not {count} after {seconds:g} s")
+            time.sleep(0.01)
+        return time.monotonic() - began
+
     def sleep(self, seconds: float, short: float | None = None) -> None:
         time.sleep(short if self.short and short is not None else seconds)
 
@@ -124,12 +133,23 @@ class Scene:
 
     @contextmanager
     def load(
-        self, *, pace: float = 0.04, threads: int = 16, limits: Limits | None = None, **setting: Any
+        self,
+        *,
+        pace: float = 0.04,
+        threads: int = 16,
+        first: int | None = None,
+        limits: Limits | None = None,
+        **setting: Any,
     ) -> Iterator[Load]:
-        """All pools under the load, from before the block until after it; then they are judged."""
-        load = Load(self, setting.get("connections", 8))
+        """All pools under the load, from before the block until after it; then they are judged.
+
+        ``first``: so many of the threads ask from the beginning, the others from the order ``resume`` on.
+        """
+        connections = setting.get("connections", 8)
+        load = Load(self, connections, connections - setting.get("minimum", connections))
         for peer in self.peers:
             args = {"schema": self.schema(peer), "seed": self.seed, "pace": pace, "threads": threads}
+            args["first"] = threads if first is None else first
             load.contestants[peer] = self.contestant(peer, "load:load", args, **setting)
         for each in load.contestants.values():
             each.told("ready", 60)
@@ -161,11 +181,12 @@ class Scene:
 class Load:
     """The pools while they work."""
 
-    def __init__(self, scene: Scene, connections: int) -> None:
+    def __init__(self, scene: Scene, connections: int, growth: int) -> None:
         self.contestants: dict[str, Contestant] = {}
         self.windows: list[Window] = []
         self.connections = connections
-        self._scene = scene
+        self.stopped: list[int] = []  # backends that stand still, so that nobody can end them
+        self._scene, self._growth = scene, growth
 
     def order(self, line: str) -> None:
         for each in self.contestants.values():
@@ -200,13 +221,15 @@ class Load:
         )
 
     def _left(self, peer: str, descriptors: tuple[int, int]) -> measured.Left:
-        of = "FROM pg_stat_activity WHERE application_name = %s"
-        scene, name = self._scene, (self._scene.name(peer),)
+        of = "FROM pg_stat_activity WHERE application_name = %s AND pid <> ALL (%s)"
+        scene, name = self._scene, (self._scene.name(peer), self.stopped)
         [(sessions, idle)] = scene.sql(f"SELECT count(*), count(*) FILTER (WHERE state LIKE 'idle in%%') {of}", name)
         locks = scene.sql(
             f"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid IN (SELECT pid {of})", name
         )
-        return measured.Left(sessions, idle, locks[0][0], descriptors)
+        before, after = descriptors
+        before += 2 * self._growth  # ours duplicates its sockets
+        return measured.Left(sessions, idle, locks[0][0], (before, after))
 
 
 def _by_admin(server: Cluster, text: str, params: Any = None) -> list[tuple[Any, ...]]:

@@ -64,7 +64,8 @@ def _line(row: Row, peer: str, found: Measured) -> str:
 
 def _problems(found: Measured, *, verbose: bool) -> list[str]:
     errors = [f"{number} × {error}" for error, number in found.facts.get("errors", ())] if found.problems else []
-    return [each if verbose else in_short(each) for each in found.problems] + errors
+    note = [found.facts["note"]] if "note" in found.facts else []
+    return [*note, *(each if verbose else in_short(each) for each in found.problems), *errors]
 
 
 def summary(record: Record) -> str:

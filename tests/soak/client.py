@@ -55,9 +55,7 @@ def soak(peer: Any, setting: Setting, link: Link, *, schema: str, seed: int, thr
     pgdbpool.init(peer.config, wait=30)
     over, tick, log = threading.Event(), Tick(), Journal(journal)
     askers = [Asker(peer, schema, f"{schema}-{number}", 0.04, seed, log) for number in range(threads)]
-    gate = threading.Event()
-    gate.set()
-    workers = [threading.Thread(target=each.run, args=(gate, over), daemon=True) for each in askers]
+    workers = [threading.Thread(target=each.run, args=(over,), daemon=True) for each in askers]
     label = next(iter(pgdbpool.stats()["endpoints"]))
     deeds: dict[str, Callable[[str], Any]] = {
         "resize": lambda count: pgdbpool.resize("web", int(count)),
@@ -68,7 +66,8 @@ def soak(peer: Any, setting: Setting, link: Link, *, schema: str, seed: int, thr
         "figures": lambda _: {**log.counts, "gaps": tick.gaps},
         "hold": lambda _: held_at_once(peer, setting.connections),
     }
-    for worker in workers:
+    for asker, worker in zip(askers, workers, strict=True):
+        asker.gate.set()
         worker.start()
     link.tell("ready")
     for order in link.orders():

@@ -22,11 +22,15 @@ def draw(dice: random.Random) -> str:
     return dice.choices(KINDS, _SHARES)[0]
 
 
-def ask(peer: Peer, kind: str, key: str, schema: str, dice: random.Random) -> None:
-    """One request. ``key`` is what it writes into ``entry``; transfers leave the sum of all accounts as it is."""
+def ask(peer: Peer, kind: str, key: str, schema: str, dice: random.Random, slow: float = 0.0) -> None:
+    """One request. ``key`` is what it writes into ``entry``; transfers leave the sum of all accounts as it is.
+
+    ``slow``: seconds that the server takes for each read.
+    """
     if kind == "read":
-        found = peer.query(f"SELECT sum(balance), %s FROM {schema}.account", (key,))
-        if [tuple(row) for row in found] != [(0, key)]:
+        wait = f", pg_sleep({slow})" if slow else ""
+        found = peer.query(f"SELECT sum(balance), %s{wait} FROM {schema}.account", (key,))
+        if [tuple(row)[:2] for row in found] != [(0, key)]:
             raise Wrong(f"the sum of all transfers, and {key}: {found}")
     elif kind == "insert":
         peer.query(f"INSERT INTO {schema}.entry VALUES (%s)", (key,))

@@ -23,16 +23,30 @@ _LEFT = 8.0  # seconds that the requests under way may still take at the end; wh
 class Asker:
     """One thread's requests: ``log`` has [kind, key, began, ended, outcome, error], times monotonic."""
 
+    slow = 0.0
+
     def __init__(self, peer: Peer, schema: str, name: str, pace: float, seed: int, log: Any = None) -> None:
+        self.gate = threading.Event()
         self.log: Any = [] if log is None else log  # anything that has append and a length that grows
         self.under_way: list[Any] | None = None
         self._peer, self._schema, self._name, self._pace = peer, schema, name, pace
         self._dice = random.Random(f"{seed} {name}")
 
-    def run(self, open_gate: threading.Event, over: threading.Event) -> None:
+    def told(self, order: str) -> None:
+        what, _, value = order.partition(" ")
+        if what == "pause":
+            self.gate.clear()
+        elif what == "resume":
+            self.gate.set()
+        elif what == "slow":
+            self.slow = float(value)
+
+    def run(self, over: threading.Event) -> None:
         time.sleep(self._dice.random() * self._pace)
         while not over.is_set():
-            open_gate.wait()
+            self.gate.wait()
+            if over.is_set():
+                return
             began = time.monotonic()
             self._one(draw(self._dice), f"{self._name}-{len(self.log)}", began)
             time.sleep(max(0.0, began + self._pace - time.monotonic()))
@@ -41,7 +55,7 @@ class Asker:
         error: BaseException | None = None
         self.under_way = [kind, key, began]
         try:
-            ask(self._peer, kind, key, self._schema, self._dice)
+            ask(self._peer, kind, key, self._schema, self._dice, self.slow)
         except Exception as raised:
             error = raised
         told = "" if error is None else f"{type(error).__name__}: {error}"[:300]
@@ -50,28 +64,33 @@ class Asker:
 
 
 def load(
-    peer: Peer, setting: Setting, link: Link, *, schema: str, seed: int, threads: int = 16, pace: float = 0.04
+    peer: Peer, setting: Setting, link: Link, *, schema: str, seed: int, threads: int, pace: float, first: int
 ) -> dict[str, Any]:
-    """Until ``finish``; ``pause`` and ``resume`` stop and start new requests."""
-    tick, open_gate, over = Tick(), threading.Event(), threading.Event()
+    """Until ``finish``. ``first``: so many threads ask from the beginning.
+
+    ``pause`` and ``resume`` stop and start the requests of all, and ``slow 0.03`` has the server take that long for each read
+    from now on.
+    """
+    tick, over = Tick(), threading.Event()
     askers = [Asker(peer, schema, f"{schema}-{number}", pace, seed) for number in range(threads)]
-    workers = [threading.Thread(target=each.run, args=(open_gate, over), daemon=True) for each in askers]
+    workers = [threading.Thread(target=each.run, args=(over,), daemon=True) for each in askers]
     for worker in workers:
         worker.start()
-    open_gate.set()
+    for asker in askers[:first]:
+        asker.gate.set()
     before = _descriptors()
     link.tell("ready")
     for order in link.orders():
-        if order == "pause":
-            open_gate.clear()
-        elif order == "resume":
-            open_gate.set()
-        elif order == "count":
+        if order == "count":
             before = _descriptors()
         elif order == "finish":
             break
+        else:
+            for asker in askers:
+                asker.told(order)
     over.set()
-    open_gate.set()
+    for asker in askers:
+        asker.gate.set()
     hung = join(askers, workers)
     return {
         "requests": [each for asker in askers for each in asker.log] + hung,

@@ -55,6 +55,12 @@ class Peer(Protocol):
     def checkout(self) -> AbstractContextManager[Any]:
         """A block that holds one connection of the driver."""
 
+    def take(self) -> Any:
+        """A connection until ``give``, by the pool's own two calls; 1.0.2 knows handlers only."""
+
+    def give(self, taken: Any) -> None:
+        """Give it back; what the pool says to a second time, or to what is not its own, passes as it is."""
+
     def close(self) -> None: ...
 
 
@@ -99,8 +105,7 @@ class Psycopg2Pool(_Psycopg2):
 
     @contextmanager
     def checkout(self) -> Iterator[Any]:
-        if not self._free.acquire(timeout=self._patience):
-            raise TimeoutError(f"no connection is free after {self._patience:g} s")
+        self._wait()
         try:
             connection = self._pool.getconn()
             try:
@@ -109,6 +114,18 @@ class Psycopg2Pool(_Psycopg2):
                 self._pool.putconn(connection)
         finally:
             self._free.release()
+
+    def _wait(self) -> None:
+        if not self._free.acquire(timeout=self._patience):
+            raise TimeoutError(f"no connection is free after {self._patience:g} s")
+
+    def take(self) -> Any:
+        self._wait()
+        return self._pool.getconn()
+
+    def give(self, taken: Any) -> None:
+        self._pool.putconn(taken)
+        self._free.release()
 
     def close(self) -> None:
         self._pool.closeall()
@@ -143,6 +160,12 @@ class SQLAlchemy:
         finally:
             connection.close()
 
+    def take(self) -> Any:
+        return self._engine.raw_connection()
+
+    def give(self, taken: Any) -> None:
+        taken.close()
+
     def close(self) -> None:
         self._engine.dispose()
 
@@ -176,6 +199,12 @@ class PsycopgPool:
 
     def checkout(self) -> AbstractContextManager[Any]:
         return self._pool.connection()
+
+    def take(self) -> Any:
+        return self._pool.getconn()
+
+    def give(self, taken: Any) -> None:
+        self._pool.putconn(taken)
 
     def close(self) -> None:
         self._pool.close(1)
@@ -221,6 +250,12 @@ class Old:
         with self._handler("web") as db:
             yield db.conn_ref
 
+    def take(self) -> Any:
+        return self._handler("web")
+
+    def give(self, taken: Any) -> None:
+        taken.__exit__(None, None, None)
+
     def close(self) -> None:
         """It knows no end."""
 
@@ -251,6 +286,12 @@ class Ours:
 
     def checkout(self) -> AbstractContextManager[Any]:
         return self.pool.connection()
+
+    def take(self) -> Any:
+        return self.pool.getconn()
+
+    def give(self, taken: Any) -> None:
+        self.pool.putconn(taken)
 
     def close(self) -> None:
         self.pool.close(1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 
+from pgdbpool.demo.processes import gone
 from tests.faults.measured import IN_FLIGHT, LATE
 from tests.faults.rows.row import row
 from tests.faults.scene import Scene
@@ -32,7 +33,9 @@ def restart_immediate(scene: Scene) -> None:
 def one_backend_killed(scene: Scene) -> None:
     """kill -9 of one backend: the server ends all of them and recovers."""
     with scene.load() as load, load.fault() as struck:
-        os.kill(scene.dice.choice(scene.sessions()), signal.SIGKILL)
+        victims = scene.sessions()
+        os.kill(scene.dice.choice(victims), signal.SIGKILL)
+        gone(victims, 5.0)  # the postmaster ends the others when it has heard of it
         struck()
         scene.accepts()
 
