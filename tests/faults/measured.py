@@ -176,6 +176,7 @@ def of_load(
         *_unclean(bad, windows, limits),
         *([f"a request took {found.worst:.2f} s, allowed are {limits.told:g}"] if found.worst > limits.told else []),
         *(["no success afterwards"] if found.back is None else []),
+        *(["no fault struck"] if not windows else []),
         *([f"back after {found.back:.2f} s, allowed are {limits.back:g}"] if (found.back or 0) > limits.back else []),
         *([f"the GIL was held for {found.gap:.2f} s"] if found.gap > limits.gap else []),
         *([f"capacity {found.capacity}"] if capacity != connections else []),
