@@ -152,7 +152,10 @@ class Pool:
         return foreign.Borrowed(desk, desk.autocommit, read_only, timeout)
 
     def getconn(self, key: Hashable = None, *, group: str | None = None, timeout: float | None = None) -> Any:
-        """As ``psycopg2.pool.ThreadedConnectionPool.getconn``, but waiting; not in autocommit unless the group says so."""
+        """As ``psycopg2.pool.ThreadedConnectionPool.getconn``, but waiting; not in autocommit unless the group says so.
+
+        A ``key`` has one connection of the pool, whatever the group.
+        """
         return foreign.getconn(self.desk(group), self._engine.loans, key, timeout)
 
     def putconn(self, conn: Any, key: Hashable = None, close: bool = False) -> None:
@@ -224,6 +227,5 @@ class Pool:
         self.close()
 
     def __repr__(self) -> str:
-        return (
-            f"<Pool {', '.join(self._options.groups)} at {', '.join(each.label for each in self._options.endpoints)}>"
-        )
+        groups, labels = ", ".join(self._options.groups), ", ".join(each.label for each in self._options.endpoints)
+        return f"<Pool {groups} at {labels}>"

@@ -10,14 +10,7 @@ from pgdbpool.engine.current import default_pool, make_default
 from pgdbpool.errors import DBConnectionError, DBOfflineError, DBQueryError, PoolTimeout, UnconfiguredGroupError
 from pgdbpool.facade import Pool
 
-__all__ = [
-    "Connection",
-    "DBConnectionError",
-    "DBOfflineError",
-    "DBQueryError",
-    "Handler",
-    "UnconfiguredGroupError",
-]
+__all__ = ["Connection", "DBConnectionError", "DBOfflineError", "DBQueryError", "Handler", "UnconfiguredGroupError"]
 
 _ENDPOINT = {"ssl": "disable", "session_tmp_buffer": 128}
 _GROUP = {"autocommit": False, "target": "any"}

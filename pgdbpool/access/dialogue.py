@@ -150,9 +150,8 @@ class Dialogue:
         if not self._read_only_due:
             return
         if self.session.pooled_by is not None:
-            raise PoolError(
-                "behind a transaction pooler read_only needs a transaction: use transaction(read_only=True)"
-            )
+            needed = "needs a transaction: use transaction(read_only=True)"
+            raise PoolError(f"behind a transaction pooler read_only {needed}")
         self.send("SET default_transaction_read_only = on")
         self.soiled = True
         self._read_only_due = False

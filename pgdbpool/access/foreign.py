@@ -71,6 +71,11 @@ class Borrowed(Hold):
         self._tenancy.thread = get_ident()
         return self.raw
 
+    @property
+    def is_mine(self) -> bool:
+        """Whether it is the calling thread that may use it."""
+        return self._tenancy.thread == get_ident()
+
     def _commit(self) -> None:
         session = self._tenancy.session
         if session.closed_by_user or self.raw.autocommit:
@@ -111,5 +116,7 @@ def putconn(loans: Loans, raw: Any, key: Hashable, close: bool) -> None:
     """Give back what ``getconn`` took: what was not committed is rolled back. Raises ``PoolError`` for any other."""
     loan = loans.leave(raw, key)
     if loan is None:
-        raise PoolError("putconn() of a connection that getconn() of this pool has not lent, or which is back already")
+        raise PoolError(
+            "putconn() of a connection that getconn() of this pool has not lent to this thread, or which is back already"
+        )
     loan.leave(commit=False, close=close)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,15 @@ from pgdbpool.errors import ConfigError
 
 __all__ = ["load"]
 
+_ALLOWED = "module:attribute, or a .json or .toml file"
+_LIKE_DSN = re.compile(r"://|[=@]")
+
 
 def load(source: str) -> Any:
     """The configuration that ``source`` names; ``ConfigError`` says what is wrong with the name or the file."""
     path = Path(source)
+    if _LIKE_DSN.search(source) and not path.exists():
+        raise ConfigError(f"CONFIG looks like a DSN (not shown); it must be {_ALLOWED}")
     try:
         if path.suffix == ".json":
             return json.loads(path.read_text(encoding="utf-8"))
@@ -47,7 +54,7 @@ def _place(error: ValueError) -> str:
 def _attribute(source: str) -> Any:
     module, colon, attribute = source.partition(":")
     if not colon or not module or not attribute:
-        raise ConfigError(f"CONFIG is {source!r}; it must be module:attribute, or a .json or .toml file")
+        raise ConfigError(f"CONFIG is {source!r}; it must be {_ALLOWED}")
     if "" not in sys.path:
         sys.path.insert(0, "")  # as gunicorn does: the module is beside the caller
     try:
@@ -58,4 +65,8 @@ def _attribute(source: str) -> Any:
         raise ConfigError(f"{source}: {error.msg}, line {error.lineno} of {error.filename}") from None
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"{source}: {error}") from error
+    except Exception as error:  # of the module itself: neither its text nor its lines, which may hold a password
+        frames = traceback.extract_tb(error.__traceback__)
+        at = ([frame for frame in frames if frame.name == "<module>"] or frames)[-1]
+        raise ConfigError(f"{source}: {type(error).__name__}, line {at.lineno} of {at.filename}") from None
     return found

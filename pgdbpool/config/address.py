@@ -15,7 +15,7 @@ def read_dsn(dsn: str | None) -> tuple[dict[str, Any], str]:
         parts = extensions.parse_dsn(dsn or "")
     except ProgrammingError as error:
         if "invalid connection option" in str(error) or "invalid URI query parameter" in str(error):
-            return {}, "it has a keyword that this libpq does not know"
+            return {}, "it has a keyword that this libpq does not know; allowed: libpq's parameter key words"
         return {}, "libpq cannot read it; allowed: a URI (postgresql://…) or a keyword string (host=… dbname=…)"
     if dsn and dsn.startswith(("postgresql://", "postgres://")) and _misread(dsn):
         return {}, "it has an @ too many; allowed: special characters of user and password as %40 and the like"

@@ -22,7 +22,7 @@ _COMMON_KEYWORDS = """
 def wrong_keyword(word: object) -> str | None:
     """Of the dict ``libpq``; the libpq at hand is asked."""
     if not isinstance(word, str) or not _KEYWORD.match(word) or read_dsn(f"{word}=1")[1]:
-        near = did_you_mean(str(word), _COMMON_KEYWORDS)
+        near = did_you_mean(word, _COMMON_KEYWORDS) if isinstance(word, str) else ""
         return f"unknown to this libpq; {near}allowed: libpq's parameter key words, such as 'tcp_user_timeout'"
     return has_own_key(word, "the endpoint", "the group")
 

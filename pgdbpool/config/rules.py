@@ -132,3 +132,5 @@ def _behind_pooler(endpoints: Sequence[Section], groups: Sequence[Section]) -> N
                 section.report(_NOT_BEHIND_POOLER, key)
         if "options" in (section.values.get("libpq") or ()):
             section.report(_NOT_BEHIND_POOLER, "libpq", "options")
+        if "options" in read_dsn(section.values.get("dsn"))[0]:
+            section.report(_NOT_BEHIND_POOLER, "dsn")

@@ -67,7 +67,8 @@ def _read(options: type, found: Mapping[Any, Any], at: Place) -> Section:
         if name in keys:
             section.values[name] = keys[name].metadata["kind"].read(value, at.under(name))
         elif name not in _RETIRED:
-            section.report(f"unknown key; {_meant(str(name), options)}allowed: {', '.join(keys)}", name)
+            meant = _meant(name, options) if isinstance(name, str) else ""
+            section.report(f"unknown key; {meant}allowed: {', '.join(keys)}", name)
         if len(at.problems) > before:
             section.broken.add(name)
     for name, each in keys.items():
@@ -88,7 +89,7 @@ def has_own_key(name: str, *same: str) -> str | None:
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
     """A question that ends in a space, or nothing."""
-    near = get_close_matches(name.lower(), names, n=1)
+    near = get_close_matches(name.lower(), names, n=1, cutoff=0.5)  # two letters exchanged
     return f"did you mean {near[0]!r}? " if near else ""
 
 

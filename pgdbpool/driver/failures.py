@@ -12,12 +12,15 @@ from dataclasses import dataclass
 # Sources: src/backend/libpq/auth.c, utils/init/postinit.c and interfaces/libpq/fe-connect.c, fe-secure-openssl.c of
 # PostgreSQL 14 to 18.
 _PERMANENT = {
-    "password": r"authentication failed|no password supplied|password retrieved|SCRAM|empty password",
+    "password": r"authentication failed|no password supplied|password retrieved|SCRAM|empty password|"
+    r"authentication method requirement|requirepeer|GSSAPI",
     "role": r"role \".*\" does not exist|is not permitted to log in|permission denied for database|must be superuser",
     "database": r"database \".*\" does not exist|not currently accepting connections",
     "pg_hba.conf": r"pg_hba\.conf",
-    "TLS": r"does not support SSL|SSL was required|certificate|sslmode|SSL error: (?!unexpected eof)|private key",
-    "host name": r"could not translate host name|could not parse|invalid port|invalid integer value|invalid connection option",
+    "TLS": r"does not support SSL|SSL was required|certificate|sslmode|SSL error: (?!unexpected eof)|private key|"
+    r"verified SSL connection|channel binding|SSL protocol version range",
+    "host name": r"could not translate host name|could not parse|invalid port|invalid integer value|invalid connection option|"
+    r"invalid [\w\"]+ value:|definition of service",
     "setting": r"invalid value for parameter|unrecognized configuration parameter|permission denied to set parameter|"
     r"cannot be changed|invalid command-line argument|unsupported startup parameter",
 }
@@ -25,8 +28,9 @@ _PERMANENT = {
 # that it is starting will be there in a moment.
 _PASSING = {
     "deaf": (r"Connection refused|No such file or directory|No route to host|unreachable|time(out|d out)", 2.0),
-    "starting": (r"starting up|not yet accepting connections|shutting down", 0.3),
-    "full": (r"too many clients|too many connections|remaining connection slots", 0.5),
+    "starting": (r"starting up|not (yet )?accepting connections|shutting down|in recovery mode", 0.3),
+    "full": (r"too many clients|too many connections|remaining connection slots", 0.4),
+    "descriptors": (r"Too many open files", 0.4),
 }
 _OTHER_PAUSE = 1.4  # a proxy without a server hangs up on us: twenty attempts in twenty seconds
 _PASSING_NAME = re.compile(r"Temporary failure in name resolution|Try again|System error", re.I)
@@ -39,6 +43,7 @@ class ConnectFailure:
     """``text``: the server's words. ``kind``: what they mean, ``""`` where that is not known.
 
     ``deaf``: nobody answered. ``full``: it is there, and takes no further session just now (SQLSTATE 53300).
+    ``descriptors``: this process has none left, which says nothing of the server.
     """
 
     kind: str

@@ -17,6 +17,7 @@ from typing import Any
 import psycopg2
 from psycopg2 import extensions
 
+from pgdbpool.config.problems import SOUNDS_SECRET
 from pgdbpool.driver.session import Session
 from pgdbpool.errors import PoolError
 
@@ -62,6 +63,14 @@ class PooledConnection(extensions.connection):
     def __repr__(self) -> str:
         # psycopg2's own shows the DSN
         return f"<PooledConnection of backend {self.info.backend_pid}, closed: {self.closed}>"
+
+    __str__ = __repr__  # psycopg2 has one of its own
+
+    @property
+    def dsn(self) -> str:
+        """As psycopg2's, which hides the password alone, with ``xxx`` for whatever else may be secret."""
+        words = extensions.parse_dsn(super().dsn)
+        return extensions.make_dsn(**{word: "xxx" if SOUNDS_SECRET.search(word) else words[word] for word in words})
 
     def cancel(self) -> None:
         """As psycopg2's, from any thread while borrowed. It holds the GIL until the postmaster answers."""

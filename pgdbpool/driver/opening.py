@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import socket
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -89,8 +90,12 @@ def open_session(
     callable raise, and ``Unprepared``.
     """
     raw = _connected(endpoint, group, quirks)
-    extensions.connection.autocommit.__set__(raw, True)  # type: ignore[attr-defined]
-    session = Session(raw, endpoint.pooler, statement_limit(endpoint, group))
+    try:
+        extensions.connection.autocommit.__set__(raw, True)  # type: ignore[attr-defined]
+        session = Session(raw, endpoint.pooler, statement_limit(endpoint, group))
+    except BaseException:  # no descriptor for its duplicate, for one
+        extensions.connection.close(raw)
+        raise
     born(session)
     try:
         session.note_role()
@@ -128,10 +133,20 @@ def _dialled(endpoint: EndpointOptions, group: GroupOptions, quirks: set[str], p
         if _CHECK_INTERVAL in str(error) and _CHECK_INTERVAL not in quirks:
             quirks.add(_CHECK_INTERVAL)
             return _dialled(endpoint, group, quirks, password)
+        _look_for_descriptors(error)
         shown = re.sub(rf"(?<!\w){re.escape(password or ' ')}(?!\w)", "***", str(error))
         if password and shown != str(error):  # libpq does not do that today; nothing promises that it never will
             raise psycopg2.OperationalError(shown) from None
         raise
+
+
+def _look_for_descriptors(error: BaseException) -> None:
+    """libpq has no words for a process without free descriptors, and a resolver has misleading ones."""
+    if not str(error).strip() or "translate host name" in str(error):
+        try:
+            socket.socket().close()
+        except OSError as reason:
+            raise psycopg2.OperationalError(str(reason)) from error
 
 
 def _asked(password: Any) -> str | None:
@@ -140,7 +155,7 @@ def _asked(password: Any) -> str | None:
         return password  # type: ignore[no-any-return]
     try:
         answer = password()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise psycopg2.OperationalError(f"pass: the callable raised {type(error).__name__}") from error
     if not isinstance(answer, str):
         raise psycopg2.OperationalError(f"pass: the callable returned {type(answer).__name__}; it must return a str")
@@ -167,10 +182,11 @@ def _let_prepare(session: Session, key: str, call: Callable[[Any], Any], heard: 
     try:
         try:
             call(raw)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if session.lost:
                 raise
-            raise Unprepared(f"{key} raised {type(error).__name__}: {error}") from error
+            first_line = str(error).partition("\n")[0]  # the others quote the statement
+            raise Unprepared(f"{key} raised {type(error).__name__}: {first_line}") from error
         if session.in_transaction:
             session.within(session.limit, extensions.connection.commit, raw)
     finally:

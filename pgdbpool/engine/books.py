@@ -122,12 +122,10 @@ class Books:
     @staticmethod
     def _hopeless(route: Route) -> BaseException | None:
         """Why no connection will come, if every server that may serve is out of the question."""
-        if not route.hope or not all(_is_hopeless(shelf) for shelf in route.hope):
+        if not route.hope or not all(map(_is_hopeless, route.hope)):
             return None
-        return next(
-            (shelf.hopeless for shelf in route.hope if shelf.hopeless),
-            DBOfflineError("every server that may serve is drained"),
-        )
+        reasons = (shelf.hopeless for shelf in route.hope if shelf.hopeless)
+        return next(reasons, DBOfflineError("every server that may serve is drained"))
 
     # -- handing out --------------------------------------------------------------------------------------------------
 
@@ -170,8 +168,7 @@ class Books:
     def reserve(self, shelf: Shelf, *, asked: bool = False) -> bool:
         """Whether a connection is wanted now; if so it counts as opening until add() or give_up()."""
         with self._lock:
-            wants = self._wants(shelf, asked)
-            if wants:
+            if wants := self._wants(shelf, asked):
                 shelf.opening += 1
                 shelf.short = False
             return wants

@@ -124,6 +124,7 @@ class Endpoint:
 
     def refused(self, error: BaseException, failure: ConnectFailure, at_least: float = 0.0) -> None:
         """An attempt to connect failed; ``at_least`` so many seconds pass before the next."""
+        error = error.with_traceback(None)  # its frames would keep the attempt's socket open, and the password in sight
         with self._lock:
             was = self.health
             self._dialled_since = None
@@ -131,10 +132,11 @@ class Endpoint:
             if self._is_deaf and failure.kind != "deaf":
                 self._backoff.succeeded()  # somebody answers again, if only that it is starting
             self._is_deaf = failure.kind == "deaf"
+            first = not self._backoff.not_before
             self._backoff.failed(monotonic(), failure.longest_pause, max(at_least, HOT if failure.permanent else 0.0))
         keeps = failure.kind == "full" or (was == "full" and self.answers(monotonic()))
         health = "full" if keeps and was in _THERE else "failed" if failure.permanent else "down"
-        if self._note(health=health):
+        if self._note(health=was if failure.kind == "descriptors" else health) or first:
             log.warning("%s: cannot connect: %s", self.label, failure.text)
 
     def answers(self, now: float) -> bool:
@@ -204,14 +206,15 @@ class Endpoint:
     def describe(self) -> str:
         """``label up`` or ``label down for 3.2 s: last connect error``."""
         with self._lock:
-            now, state, failure, since = monotonic(), self.state, self.last_failure, self._away_since
+            now, state, since = monotonic(), self.state, self._away_since
+            failure = self.last_failure if self._backoff.not_before else None  # it was not reached since
             dialled = now - self._dialled_since if self._dialled_since else 0.0
         words = f"{self.label} {state}" + (f" for {now - since:.1f} s" if state in _AWAY else "")
         if self.role != "unknown":
             words += f" ({self.role}{'' if self.options.role == 'auto' else ' by configuration'})"
         if dialled > HOT:
             words += f", connecting for {dialled:.1f} s"
-        return f"{words}: {failure.text}" if failure is not None and state not in ("up", "drained") else words
+        return f"{words}: {failure.text}" if failure is not None and state != "drained" else words
 
 
 def latest_error(endpoints: Iterable[Endpoint]) -> BaseException | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from time import monotonic
 
 from pgdbpool.config import GroupOptions
 from pgdbpool.driver.failures import understand
@@ -18,10 +19,30 @@ PATIENCE = 3.0  # seconds without an answer, three probes' time, after which a s
 _RECENT = 0.4  # seconds
 
 
+def connect(endpoint: Endpoint, options: GroupOptions, restraint: float = 0.0) -> Session:
+    """A session for the pool's own questions, where ``endpoint.dial()`` has permitted it; the endpoint learns how that ended.
+
+    ``restraint``: seconds until the next attempt, for each second that a failed one took. Raises what libpq raises.
+    """
+    began = monotonic()
+    try:
+        with forking.connecting():
+            session = open_session(endpoint.options, options, endpoint.quirks)
+    except Exception as error:
+        endpoint.refused(error, understand(error), restraint * (monotonic() - began))
+        raise
+    finally:
+        endpoint.hang_up()
+    endpoint.learn(session.in_recovery, session.read_only)
+    endpoint.reached()
+    return session
+
+
 class Monitor:
     """Probes one server by blocking calls, which the Watch cuts when the patience is over.
 
-    A server that is not reached is left to the groups that want a connection to it: one dials, not both.
+    A server that is not reached is left to the groups that want a connection to it: one dials, not both. Where a full one
+    has no place for a group that has none, the probe is ``in_the_way`` and gives up its own.
     """
 
     def __init__(
@@ -29,11 +50,13 @@ class Monitor:
         endpoint: Endpoint,
         options: GroupOptions,
         is_left_to_groups: Callable[[], bool],
+        is_in_the_way: Callable[[], bool],
         bury: Callable[[Session], None],
     ) -> None:
         self.endpoint = endpoint
         self._options = options
         self._is_left_to_groups = is_left_to_groups
+        self._is_in_the_way = is_in_the_way
         self._bury = bury
         self.session: Session | None = None
         self._moved = False
@@ -64,7 +87,7 @@ class Monitor:
 
     def _round(self) -> float:
         try:
-            if self.endpoint.drained or self._moved:
+            if self.endpoint.drained or self._moved or (self.endpoint.health == "full" and self._is_in_the_way()):
                 self._moved = False
                 self._close()
             if self.session is None and not self.endpoint.drained:
@@ -86,17 +109,8 @@ class Monitor:
         endpoint = self.endpoint
         if endpoint.health != "up" and (self._is_left_to_groups() or not endpoint.dial()):
             return
-        try:
-            with forking.connecting():
-                self.session = session = open_session(endpoint.options, self._options, endpoint.quirks)
-        except Exception as error:
-            endpoint.refused(error, understand(error))
-            raise
-        finally:
-            endpoint.hang_up()
-        endpoint.learn(session.in_recovery, session.read_only)
-        endpoint.reached()
-        endpoint.recognised(session.identity(PATIENCE))
+        self.session = connect(endpoint, self._options)
+        endpoint.recognised(self.session.identity(PATIENCE))
 
     def _close(self) -> None:
         session, self.session = self.session, None

@@ -31,10 +31,8 @@ def explained(group: Group, route: Route, reason: BaseException | None, waited: 
     held = _held(group)
     capacity = sum(shelf.capacity for shelf in route.shelves)
     if isinstance(reason, NestedCheckout):
-        return NestedCheckout(
-            f"{start} this thread holds all {capacity} connections itself and would wait for ever; "
-            f"pass the one it has on, or raise connection_count. {held}"
-        )
+        instead = "would wait for ever; pass the one it has on, or raise connection_count"
+        return NestedCheckout(f"{start} this thread holds all {capacity} connections itself and {instead}. {held}")
     endpoints: list[Endpoint] = [shelf.source for shelf in group.shelves]
     servers = f"Server{'s' if len(endpoints) > 1 else ''}: {'; '.join(each.describe() for each in endpoints)}"
     state = f"{held} {group.waiting()} waiting. {servers}"
@@ -50,16 +48,11 @@ def explained(group: Group, route: Route, reason: BaseException | None, waited: 
 
 def _usable(shelf: Shelf) -> bool:
     endpoint: Endpoint = shelf.source
-    if endpoint.drained:
-        return False
-    if endpoint.health in ("up", "full"):
-        return True
+    if endpoint.drained or endpoint.health in ("up", "full"):
+        return not endpoint.drained
     answered = endpoint.answered_at is None or endpoint.answers(monotonic())
-    return (
-        answered
-        and bool(shelf.members or endpoint.health == "unknown")
-        and not all(slot.resource.has_news() for slot in shelf.members)
-    )
+    may_serve = bool(shelf.members) or endpoint.health == "unknown"
+    return answered and may_serve and not all(slot.resource.has_news() for slot in shelf.members)
 
 
 def _held(group: Group) -> str:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from time import monotonic, sleep
 
 from pgdbpool.config import PoolOptions
-from pgdbpool.driver.failures import understand
-from pgdbpool.driver.opening import open_session
-from pgdbpool.engine.endpoint import Endpoint
 from pgdbpool.engine.engine import Engine
 from pgdbpool.engine.group import Group
+from pgdbpool.engine.monitor import connect
 from pgdbpool.engine.owners import Owner
 from pgdbpool.waiting import Route, Shelf, Slot
 
@@ -93,27 +91,12 @@ class Single(Engine):
         for endpoint in self.endpoints:
             stocks = self.stocks_at(endpoint)
             idle = [slot.resource for stock in stocks for slot in stock.shelf.idle]
+            left_alone = not any(stock.group.wants(stock.shelf) for stock in stocks)
             if idle and waiting and idle[-1].answers(_LOOK) and idle[-1].changed_role():
                 endpoint.learn(idle[-1].in_recovery)
-            elif (
-                not idle and (waiting or not endpoint.view().there) and not any(s.group.wants(s.shelf) for s in stocks)
-            ):
-                self._probe(endpoint)
-
-    def _probe(self, endpoint: Endpoint) -> None:
-        """Dial a server that no group wants a connection to."""
-        began = monotonic()
-        if endpoint.dial(knock=False):
-            try:
-                session = open_session(endpoint.options, self.probing_options(), endpoint.quirks)
-            except Exception as error:
-                endpoint.refused(error, understand(error), self.restraint * (monotonic() - began))
-            else:
-                endpoint.learn(session.in_recovery, session.read_only)
-                endpoint.reached()
-                session.end()
-            finally:
-                endpoint.hang_up()
+            elif not idle and left_alone and (waiting or not endpoint.view().there) and endpoint.dial(knock=False):
+                with suppress(Exception):  # the endpoint knows what it was
+                    connect(endpoint, self.probing_options(), self.restraint).end()
 
     def tidy(self) -> None:
         """What the Watch does elsewhere: take back what was dropped, let the old go, see who is back."""

@@ -40,7 +40,10 @@ class Threaded(Engine):
             nobody_asked = alone and endpoint.health == "unknown"
             return nobody_asked or any(stock.group.wants(stock.shelf) for stock in stocks)
 
-        return Monitor(endpoint, self.probing_options(), left_to_groups, self.bury)
+        def in_the_way() -> bool:
+            return any(stock.group.wants(stock.shelf) and not stock.shelf.members for stock in stocks)
+
+        return Monitor(endpoint, self.probing_options(), left_to_groups, in_the_way, self.bury)
 
     # -- what the groups ask for ------------------------------------------------------------------------------------
 

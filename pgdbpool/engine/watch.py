@@ -33,11 +33,7 @@ class Watch:
     """
 
     def __init__(
-        self,
-        stocks: list[Stock],
-        guests: set[Session],
-        grow: Callable[[Shelf], None],
-        reroute: Callable[[], None],
+        self, stocks: list[Stock], guests: set[Session], grow: Callable[[Shelf], None], reroute: Callable[[], None]
     ) -> None:
         self._stocks = stocks
         self._guests = guests
@@ -106,9 +102,7 @@ class Watch:
         what, place, limit = "", slot.place, stock.options.hold_warning
         if not owner.alive or astray:
             if stock.group.take_back(slot, turn):
-                what = "taken back: " + (
-                    "what held it was dropped or interrupted" if owner.alive else "its thread ended"
-                )
+                what = f"taken back: {'what held it was dropped or interrupted' if owner.alive else 'its thread ended'}"
         elif limit and now - slot.since > limit and slot.warned != turn:
             slot.warned = turn
             what = f"held for more than {limit:g} s"

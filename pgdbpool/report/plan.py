@@ -117,12 +117,8 @@ def _answers(options: PoolOptions, endpoint: EndpointOptions, group: GroupOption
     else:
         yield f"an answer may take {limit:g} s, and {limit + 1:g} s if the server hangs"
     if endpoint.connect_timeout > group.timeout > 0:
-        yield (
-            f"connect_timeout {endpoint.connect_timeout:g} s never fires for a waiting request: "
-            f"its timeout of {group.timeout:g} s comes first"
-        )
+        first = f"its timeout of {group.timeout:g} s comes first"
+        yield f"connect_timeout {endpoint.connect_timeout:g} s never fires for a waiting request: {first}"
     if limit and group.idle_in_transaction_timeout and group.hold_warning > group.idle_in_transaction_timeout:
-        yield (
-            f"hold_warning {group.hold_warning:g} s never fires for an idle transaction: the server "
-            f"ends it after idle_in_transaction_timeout {group.idle_in_transaction_timeout:g} s"
-        )
+        first = f"the server ends it after idle_in_transaction_timeout {group.idle_in_transaction_timeout:g} s"
+        yield f"hold_warning {group.hold_warning:g} s never fires for an idle transaction: {first}"

@@ -460,7 +460,7 @@ def test_nobody_dials_during_a_pause(endpoint: Endpoint, clock: Clock) -> None:
 
 @pytest.mark.contract("4.lost.1")
 @pytest.mark.parametrize(
-    ("failure", "longest"), [(AWAY, 1.4), (PASSWORD, 1.0), (FULL, 0.5), (STARTING, 0.3), (DEAF, 2.0)], ids=str
+    ("failure", "longest"), [(AWAY, 1.4), (PASSWORD, 1.0), (FULL, 0.4), (STARTING, 0.3), (DEAF, 2.0)], ids=str
 )
 def test_the_longest_pause(endpoint: Endpoint, failure: ConnectFailure, longest: float) -> None:
     """Pauses grow up to a limit: short where the server says it is starting, long where nobody answers but a knock tells."""

@@ -196,12 +196,12 @@ class Raw:
 
 
 class Loan:
-    """A connection and its key; whether it is held is for the test to say."""
+    """A connection and its key; whether it is held, and by this thread, is for the test to say."""
 
     def __init__(self, raw: Raw, key: Any = None) -> None:
         self.raw = raw
         self.key = key
-        self.held = True
+        self.held = self.is_mine = True
 
     def lasts(self) -> bool:
         return self.held
@@ -237,6 +237,17 @@ def test_no_loan_ends_by_a_wrong_key_or_connection() -> None:
     loans.enter(mine)
     assert (loans.leave(raw, "other"), loans.leave(Raw(), "key"), loans.leave(Raw(), None)) == (None, None, None)
     assert loans.leave(raw, "key") is mine
+
+
+@pytest.mark.contract("4.protected.2")
+def test_no_loan_ends_by_a_thread_that_has_it_no_more() -> None:
+    """Who gave it back cannot end the loan of whoever has got the same connection since."""
+    loans, mine = Loans(), Loan(Raw())
+    loans.enter(mine)
+    mine.is_mine = False
+    assert loans.leave(mine.raw, None) is None
+    mine.is_mine = True
+    assert loans.leave(mine.raw, None) is mine
 
 
 @pytest.mark.contract("4.protected.2")

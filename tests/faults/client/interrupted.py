@@ -1,0 +1,153 @@
+"""Threads that are interrupted anywhere, that end with a connection in their hands, or never give it back."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from tests.faults.client.holding import held_at_once
+from tests.faults.client.link import Link
+from tests.faults.client.peers import Peer, Setting, rows
+from tests.faults.client.trying import at_once, in_thread
+
+__all__ = ["interrupted"]
+
+
+class Interrupted(Exception):
+    """What is thrown into threads."""
+
+
+def interrupted(peer: Peer, setting: Setting, link: Link, *, schema: str, seed: int, times: int, **_: Any) -> list[Any]:
+    """``times`` exceptions at random points of requests; then, in another pool, threads that end and one that holds on."""
+    storm = _Storm(peer, schema, seed)
+    storm.strike(times)
+    count = setting.connections
+    kept = held_at_once(peer, count)
+    cases = [
+        ["interrupted", storm.landed >= times, f"{storm.landed} of {times} struck"],
+        ["no slot lost by interruptions", kept == count, f"{kept}/{count}"],
+        ["no wrong answer", not storm.wrong, f"{storm.wrong} wrong of {storm.answers}"],
+    ]
+    peer.close()
+    return [*cases, *_left_behind(type(peer)(setting), count)]
+
+
+class _Storm:
+    """Threads that ask, and one that throws into them."""
+
+    threads, patience = 16, 40.0
+
+    def __init__(self, peer: Peer, schema: str, seed: int) -> None:
+        self._peer, self._schema, self._seed = peer, schema, seed
+        self._dice = random.Random(seed)
+        self._over = threading.Event()
+        self._struck = [0] * self.threads  # how often each was
+        self.answers = self.wrong = 0
+
+    @property
+    def landed(self) -> int:
+        return sum(self._struck)
+
+    def strike(self, times: int) -> None:
+        """Throw until so many have landed."""
+        threads = [self._start(number) for number in range(self.threads)]
+        limit = time.monotonic() + self.patience
+        while self.landed < times and time.monotonic() < limit:
+            time.sleep(self._dice.random() * 0.004)
+            number = self._dice.randrange(self.threads)
+            if not threads[number].is_alive():  # struck where it noted that it was struck
+                threads[number] = self._start(number)
+            _throw(threads[number])
+        self._over.set()
+        for thread in threads:
+            thread.join(5.0)
+
+    def _start(self, number: int) -> threading.Thread:
+        thread = threading.Thread(target=self._run, args=(number,), daemon=True)
+        thread.start()
+        return thread
+
+    def _run(self, number: int) -> None:
+        dice = random.Random(f"{self._seed} {number}")
+        while not self._over.is_set():
+            try:
+                while not self._over.is_set():
+                    self._ask(dice)
+            except Interrupted:
+                self._struck[number] += 1
+            except Exception:  # as a request fails that cannot have a connection
+                time.sleep(0.001)
+
+    def _ask(self, dice: random.Random) -> None:
+        way, key = dice.randrange(3), str(dice.random())
+        if way == 0:
+            found = self._peer.query("SELECT %s", (key,))
+        elif way == 1:
+            with self._peer.transaction() as run:
+                run(f"INSERT INTO {self._schema}.entry VALUES (%s)", (key,))
+                found = run("SELECT %s", (key,))
+        else:
+            with self._peer.checkout() as connection:
+                found = rows(connection, "SELECT %s", (key,))
+        self.answers += 1
+        self.wrong += [tuple(row) for row in found] != [(key,)]
+
+
+class _Log(logging.Handler):
+    """What is logged, as text."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.texts: list[str] = []
+        logging.getLogger().addHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.texts.append(record.getMessage() + (self.format(record) if record.exc_info else ""))
+
+    def naming(self, *functions: str) -> int:
+        """How many tell of one of these as a place."""
+        return sum(any(f"in {name}" in text or f"({name})" in text for name in functions) for text in self.texts)
+
+
+def _left_behind(peer: Peer, count: int) -> list[Any]:
+    """All but one are held by threads that end, in all ways; the last by one that lives on."""
+    log, kept, over = _Log(), list[Any](), threading.Event()
+
+    def ends_with_it(number: int) -> None:
+        if number % 2:
+            peer.take()
+        else:  # as the traceback of an error does that somebody keeps
+            kept.append(block := peer.checkout())
+            block.__enter__()
+
+    def holds_on() -> None:
+        with peer.checkout():
+            over.wait(10)
+
+    holder = in_thread(holds_on)
+    at_once(count - 1, ends_with_it, 5.0)
+    told, places = _within(2.0, lambda: log.naming("holds_on")), log.naming("ends_with_it", "take")
+    over.set()
+    holder.outcome(5.0)
+    return [
+        ["their places are in the log", places == count - 1, f"{places} of {count - 1}"],
+        ["who holds on is in the log", told == 1, f"{told} times"],
+        ["no slot lost by either", (again := held_at_once(peer, count)) == count, f"{again}/{count}"],
+    ]
+
+
+def _within(seconds: float, condition: Callable[[], int]) -> int:
+    limit = time.monotonic() + seconds
+    while not (answer := condition()) and time.monotonic() < limit:
+        time.sleep(0.05)
+    return answer
+
+
+def _throw(thread: threading.Thread) -> None:
+    """Raise ``Interrupted`` in that thread at its next instruction."""
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(Interrupted))

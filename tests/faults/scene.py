@@ -1,0 +1,249 @@
+"""What a row works with: a server, the pools under it in processes of their own, and what became of them."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any
+
+from psycopg2 import OperationalError
+
+from pgdbpool.demo.cluster import Cluster
+from tests.dialect.versions import folder_of_old
+from tests.faults import measured
+from tests.faults.client.ledger import ACCOUNTS
+from tests.faults.contestant import Contestant
+from tests.faults.measured import Case, Limits, Measured, Request, Window
+
+__all__ = ["DATABASE", "PASSWORD", "ROLE", "Load", "Scene"]
+
+ROLE, PASSWORD, DATABASE = "web", "a secret of the tests", "shop"
+_SETTINGS = {"fsync": "off", "max_connections": "120"}
+
+
+class Scene:
+    """One run of one row. ``seed`` decides all that is left to chance; ``short`` asks for the short form.
+
+    ``results`` has what became of each peer. The server is made when it is first asked for. ``ease``: by which factor
+    a peer's limits are eased.
+    """
+
+    def __init__(
+        self,
+        peers: Sequence[str],
+        seed: int,
+        *,
+        short: bool,
+        limits: Limits,
+        ease: Mapping[str, float] = MappingProxyType({}),
+    ) -> None:
+        self.peers, self.seed, self.short, self.limits, self.ease = peers, seed, short, limits, ease
+        self.dice = random.Random(seed)
+        self.results: dict[str, Measured] = {}
+        self.settings: dict[str, str] = {}  # of the server, to be set before it is asked for
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Scene:
+        return self
+
+    def __exit__(self, *details: Any) -> None:
+        self._stack.close()
+
+    @cached_property
+    def server(self) -> Cluster:
+        """A server of this run alone."""
+        server = self._stack.enter_context(Cluster(settings={**_SETTINGS, **self.settings}))
+        self.furnish(server)
+        return server
+
+    def entered(self, context: Any) -> Any:
+        """Enter a context that is left when the run is over."""
+        return self._stack.enter_context(context)
+
+    def furnish(self, server: Cluster) -> None:
+        """The role, its database, and each peer's ledger."""
+        server.create_role(ROLE, PASSWORD)
+        server.create_database(DATABASE, ROLE)
+        text = "".join(
+            f"CREATE SCHEMA {schema} AUTHORIZATION {ROLE}; CREATE TABLE {schema}.entry (key text);"
+            f"CREATE INDEX ON {schema}.entry (key); CREATE TABLE {schema}.account (id int PRIMARY KEY, balance int);"
+            f"INSERT INTO {schema}.account SELECT n, 0 FROM generate_series(0, {ACCOUNTS - 1}) AS n;"
+            f"ALTER TABLE {schema}.entry OWNER TO {ROLE}; ALTER TABLE {schema}.account OWNER TO {ROLE};"
+            for schema in map(self.schema, self.peers)
+        )
+        _by_admin(server, text)
+
+    def sql(self, text: str, params: Any = None) -> list[tuple[Any, ...]]:
+        """One statement in the peers' database as the superuser, by the socket: no fault cuts that off."""
+        return _by_admin(self.server, text, params)
+
+    def accepts(self, seconds: float = 10.0) -> None:
+        """Return when the server takes connections again."""
+        limit = time.monotonic() + seconds
+        while True:
+            try:
+                return self.server.admin(connect_timeout=2).close()
+            except OperationalError:
+                if time.monotonic() > limit:
+                    raise
+                time.sleep(0.002)
+
+    def schema(self, peer: str) -> str:
+        return f"ledger{self.peers.index(peer)}"
+
+    def name(self, peer: str) -> str:
+        """Its sessions' ``application_name``."""
+        return f"faults:{self.peers.index(peer)}"
+
+    def sessions(self, peer: str | None = None) -> list[int]:
+        """The backends of one peer, or of all."""
+        name = self.name(peer) if peer else "faults:%"
+        text = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE %s ORDER BY backend_start, pid"
+        return [pid for (pid,) in self.sql(text, (name,))]
+
+    def grown(self, peer: str, count: int, seconds: float = 10.0) -> float:
+        """Wait until this peer has so many sessions; how many seconds that took."""
+        began = time.monotonic()
+        while (found := len(self.sessions(peer))) < count:
+            if time.monotonic() > began + seconds:
+                raise TimeoutError(f"{peer} has {found} sessions and not {count} after {seconds:g} s")
+            time.sleep(0.01)
+        return time.monotonic() - began
+
+    def sleep(self, seconds: float, short: float | None = None) -> None:
+        time.sleep(short if self.short and short is not None else seconds)
+
+    # -- the pools
+
+    def place(self, peer: str, **other: Any) -> dict[str, Any]:
+        place = {"host": "127.0.0.1", "port": self.server.port, "dbname": DATABASE, "user": ROLE, "password": PASSWORD}
+        return {**place, "application_name": self.name(peer), "sslmode": "disable", **other}
+
+    def contestant(self, peer: str, script: str, args: Mapping[str, Any], **setting: Any) -> Contestant:
+        """Start it; ``setting`` is more of ``peers.Setting``, ``place`` in it more of the place."""
+        environment = setting.pop("environment", {})
+        old = str(folder_of_old()) if peer == "pgdbpool 1.0.2" else ""
+        place = self.place(peer, **setting.pop("place", {}))
+        job = {"peer": peer, "script": script, "args": dict(args), "setting": {"place": place, "old": old, **setting}}
+        return self._stack.enter_context(_closing(Contestant(job, environment)))
+
+    @contextmanager
+    def load(
+        self,
+        *,
+        pace: float = 0.04,
+        threads: int = 16,
+        first: int | None = None,
+        limits: Limits | None = None,
+        **setting: Any,
+    ) -> Iterator[Load]:
+        """All pools under the load, from before the block until after it; then they are judged.
+
+        ``first``: so many of the threads ask from the beginning, the others from the order ``resume`` on.
+        """
+        connections = setting.get("connections", 8)
+        load = Load(self, connections, connections - setting.get("minimum", connections))
+        for peer in self.peers:
+            args = {"schema": self.schema(peer), "seed": self.seed, "pace": pace, "threads": threads}
+            args["first"] = threads if first is None else first
+            load.contestants[peer] = self.contestant(peer, "load:load", args, **setting)
+        for each in load.contestants.values():
+            each.told("ready", 60)
+        self.sleep(1.5, 0.8)
+        load.order("count")
+        yield load
+        self.sleep(3.0, 1.5)
+        load.order("finish")
+        for peer, contestant in load.contestants.items():
+            self.results[peer] = load.judged(peer, contestant.told("done", 60)["result"], limits or self.limits)
+
+    def play(self, script: str, *, seconds: float = 60, **args: Any) -> dict[str, list[Case]]:
+        """Every pool under the same script, all at once; ``setting`` in ``args`` is more of ``peers.Setting``.
+
+        The scripts return lists of ``Case``. Among their arguments, ``admin`` is how to be the superuser, ``ease`` by which
+        factor the script's own limits of time are eased.
+        """
+        setting = args.pop("setting", {})
+        admin = {"host": str(self.server.socket_dir), "port": self.server.port, "user": "postgres", "dbname": DATABASE}
+        words = {"admin": admin, "seed": self.seed, "short": self.short, **args}
+        own = {peer: {"schema": self.schema(peer), "ease": self.ease.get(peer, 1.0)} for peer in self.peers}
+        running = {peer: self.contestant(peer, script, {**words, **own[peer]}, **setting) for peer in self.peers}
+        found = {peer: [Case(*each) for each in one.told("done", seconds)["result"]] for peer, one in running.items()}
+        self.results.update({peer: measured.of_cases(cases) for peer, cases in found.items()})
+        return found
+
+
+class Load:
+    """The pools while they work."""
+
+    def __init__(self, scene: Scene, connections: int, growth: int) -> None:
+        self.contestants: dict[str, Contestant] = {}
+        self.windows: list[Window] = []
+        self.connections = connections
+        self.stopped: list[int] = []  # backends that stand still, so that nobody can end them
+        self._scene, self._growth = scene, growth
+
+    def order(self, line: str) -> None:
+        for each in self.contestants.values():
+            each.order(line)
+
+    @contextmanager
+    def fault(self) -> Iterator[Callable[[], None]]:
+        """The fault begins to strike after a moment that the seed decides, and is over at the end of the block.
+
+        The block calls what it is given when the fault has struck; without that it strikes until it is over.
+        """
+        time.sleep(self._scene.dice.random() * 0.2)
+        began, struck = time.monotonic(), list[float]()
+        yield lambda: struck.append(time.monotonic())
+        ended = time.monotonic()
+        self.windows.append(Window(began, (struck or [ended])[0], ended))
+
+    def judged(self, peer: str, found: Mapping[str, Any], limits: Limits) -> Measured:
+        scene, schema = self._scene, self._scene.schema(peer)
+        keys = scene.sql(f"SELECT key, count(*) FROM {schema}.entry GROUP BY key")
+        [(total,)] = scene.sql(f"SELECT sum(balance) FROM {schema}.account")
+        return measured.of_load(
+            [Request(*each) for each in found["requests"]],
+            self.windows,
+            limits.eased(scene.ease.get(peer, 1.0)),
+            gaps=[tuple(each) for each in found["gaps"]],
+            capacity=found["capacity"],
+            connections=self.connections,
+            book=measured.Book(dict(keys), total),
+            left=self._left(peer, tuple(found["descriptors"])),
+            attempts=found["attempts"],
+        )
+
+    def _left(self, peer: str, descriptors: tuple[int, int]) -> measured.Left:
+        of = "FROM pg_stat_activity WHERE application_name = %s AND pid <> ALL (%s)"
+        scene, name = self._scene, (self._scene.name(peer), self.stopped)
+        [(sessions, idle)] = scene.sql(f"SELECT count(*), count(*) FILTER (WHERE state LIKE 'idle in%%') {of}", name)
+        locks = scene.sql(
+            f"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid IN (SELECT pid {of})", name
+        )
+        before, after = descriptors
+        before += 2 * self._growth  # ours duplicates its sockets
+        return measured.Left(sessions, idle, locks[0][0], (before, after))
+
+
+def _by_admin(server: Cluster, text: str, params: Any = None) -> list[tuple[Any, ...]]:
+    connection = server.admin(dbname=DATABASE)
+    try:
+        cursor = connection.cursor()
+        cursor.execute(text, params)
+        return cursor.fetchall() if cursor.description else []
+    finally:
+        connection.close()
+
+
+@contextmanager
+def _closing(contestant: Contestant) -> Iterator[Contestant]:
+    try:
+        yield contestant
+    finally:
+        contestant.close()
