@@ -28,6 +28,9 @@ CREATE TRIGGER trip BEFORE INSERT ON docs.tripped FOR EACH ROW EXECUTE FUNCTION 
 CREATE VIEW docs.viewed AS SELECT docs.sneak() AS a;
 CREATE TABLE docs.defaulted (a int, b int DEFAULT docs.sneak());
 CREATE TABLE docs.checked (a int CHECK (a = docs.sneak()));
+CREATE TABLE docs.ruled (a int);
+CREATE RULE sneak AS ON INSERT TO docs.ruled DO ALSO SELECT docs.sneak();
+CREATE DOMAIN docs.narrow AS int CHECK (VALUE = docs.sneak());
 CREATE OPERATOR docs.=~= (LEFTARG = int, RIGHTARG = int, FUNCTION = docs.sneak);
 CREATE TYPE docs.mood AS ENUM ('1', '2');
 CREATE FUNCTION docs.as_mood(int) RETURNS docs.mood LANGUAGE plpgsql AS
@@ -45,6 +48,8 @@ UNSEEN = {
     "view": "SELECT a FROM docs.viewed",
     "default": "INSERT INTO docs.defaulted (a) VALUES (1)",
     "constraint": "INSERT INTO docs.checked VALUES (1)",
+    "rule": "INSERT INTO docs.ruled VALUES (1)",
+    "domain": "SELECT 1::docs.narrow",
     "operator": "SELECT 1 =~= 2",
     "cast": "SELECT 1::docs.mood",
     "policy": "SELECT a FROM docs.secured",

@@ -13,7 +13,7 @@ import pytest
 
 from pgdbpool import DBOfflineError, PoolTimeout
 from tests.life import Crowd, full, outcomes, pids_of
-from tests.servers import PASSWORD, ROLE, Server, eventually
+from tests.servers import DATABASE, PASSWORD, ROLE, Server, eventually
 from tests.several import state
 from tests.usage import TABLE, fresh_table, rows_of
 
@@ -210,16 +210,25 @@ def served(pool: Any) -> bool:
         return False
 
 
-def test_a_passfile_is_read_at_each_connect(rotation: Rotation, make_pool: Making, tmp_path: Path) -> None:
-    """libpq's own file does too, where it is rewritten before the old sessions are gone."""
-    passfile = tmp_path / "pgpass"
-    passfile.touch(mode=0o600)
-    passfile.write_text(f"*:*:*:*:{PASSWORD}")
-    endpoint = {**rotation.server.endpoint(libpq={"passfile": str(passfile)})}
+@pytest.mark.parametrize("kind", ["passfile", "service file"])
+def test_a_file_is_read_at_each_connect(
+    rotation: Rotation, make_pool: Making, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """libpq's own files follow too, where they are rewritten before the old sessions are gone."""
+    endpoint, file = rotation.server.endpoint(label="db"), tmp_path / "file"
     del endpoint["pass"]
+    place = f"[shop]\nhost={endpoint['host']}\nport={endpoint['port']}\ndbname={DATABASE}\nuser={ROLE}\npassword="
+    if kind == "passfile":
+        endpoint["libpq"], front = {"passfile": str(file)}, "*:*:*:*:"
+    else:
+        monkeypatch.setenv("PGSERVICEFILE", str(file))
+        endpoint, front = {"dsn": "service=shop"}, place
+    file.touch(mode=0o600)
+    file.write_text(front + PASSWORD)
     pool = make_pool({"db": endpoint, "groups": {"web": {"connection_count": 2}}})
     assert full(pool, 2)
     rotation.rotate("the seventh")
-    passfile.write_text("*:*:*:*:the seventh")
+    file.write_text(front + "the seventh")
     rotation.server.terminate("pgdbpool:web")
-    assert eventually(lambda: full(pool, 2))
+    assert eventually(lambda: served(pool))
+    assert full(pool, 2)
