@@ -16,11 +16,13 @@ __all__ = [
     "IN_FLIGHT",
     "LATE",
     "NONE",
+    "Book",
     "Case",
     "Limits",
     "Measured",
     "Request",
     "Window",
+    "ledger",
     "of_cases",
     "of_load",
 ]
@@ -165,7 +167,7 @@ def of_load(
         gap=0.0 if limits.gap is None else _longest(gaps, windows),
         capacity=f"{capacity}/{connections}",
         leaks=_leaks(left, connections),
-        ledger=_ledger(requests, book),
+        ledger=ledger(requests, book),
         facts={
             "errors": Counter(in_short(each.error) for each in bad).most_common(6),
             "attempts": sum(any(window.began <= at <= window.ended for window in windows) for at in attempts),
@@ -176,6 +178,7 @@ def of_load(
         *_unclean(bad, windows, limits),
         *([f"a request took {found.worst:.2f} s, allowed are {limits.told:g}"] if found.worst > limits.told else []),
         *(["no success afterwards"] if found.back is None else []),
+        *(["no fault struck"] if not windows else []),
         *([f"back after {found.back:.2f} s, allowed are {limits.back:g}"] if (found.back or 0) > limits.back else []),
         *([f"the GIL was held for {found.gap:.2f} s"] if found.gap > (limits.gap or 0) else []),
         *([f"capacity {found.capacity}"] if capacity != connections else []),
@@ -293,8 +296,11 @@ def _leaks(left: Left, connections: int) -> str:
 _SPARE = 3  # descriptors that come and go: a resolver's, a probe's
 
 
-def _ledger(requests: Sequence[Request], book: Book) -> str:
-    """What was acknowledged is there once, what failed is not there, and no transfer is there by half."""
+def ledger(requests: Iterable[Request], book: Book) -> str:
+    """``exact``, or what is wrong.
+
+    What was acknowledged is there once, what failed is not there, and no transfer is there by half.
+    """
     wrote = [each for each in requests if each.kind != "read"]
     there = book.keys
     found = {

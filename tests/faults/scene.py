@@ -173,15 +173,14 @@ class Scene:
         """Every pool under the same script, all at once; ``setting`` in ``args`` is more of ``peers.Setting``.
 
         ``meanwhile`` is called when they run, and may wait for their news, give them orders and strike.
-        The scripts return lists of ``Case``. ``admin`` among their arguments is how to be the superuser.
+        The scripts return lists of ``Case``. Among their arguments, ``admin`` is how to be the superuser, ``ease`` by which
+        factor the script's own limits of time are eased.
         """
         setting = args.pop("setting", {})
         admin = {"host": str(self.server.socket_dir), "port": self.server.port, "user": "postgres", "dbname": DATABASE}
         words = {"admin": admin, "seed": self.seed, "short": self.short, **args}
-        running = {
-            peer: self.contestant(peer, script, {**words, "schema": self.schema(peer)}, **setting)
-            for peer in self.peers
-        }
+        own = {peer: {"schema": self.schema(peer), "ease": self.ease.get(peer, 1.0)} for peer in self.peers}
+        running = {peer: self.contestant(peer, script, {**words, **own[peer]}, **setting) for peer in self.peers}
         meanwhile(running)
         found = {peer: [Case(*each) for each in one.told("done", seconds)["result"]] for peer, one in running.items()}
         self.results.update({peer: measured.of_cases(cases) for peer, cases in found.items()})

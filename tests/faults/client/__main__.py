@@ -1,8 +1,9 @@
 """``python -m tests.faults.client``: one pool in a process of its own, under one script.
 
-The first line of standard input is the job: ``peer``, ``setting`` (the fields of ``peers.Setting``), ``script`` (a module of
-this package, or any by its full name, and a function in it: ``load:load``) and ``args``. The script is called with the pool, the ``Setting`` and the
-``Link``; what it returns is told as the news ``done``. The process ends at once then, whatever still hangs in it.
+The first line of standard input is the job: ``peer``, ``setting`` (the fields of ``peers.Setting``), ``script`` (a module
+of this package, or any by its full name, and a function in it: ``load:load``) and ``args``. The script is called with the
+pool, the ``Setting`` and the ``Link``; what it returns is told as the news ``done``. The process ends at once then,
+whatever still hangs in it.
 """
 
 from __future__ import annotations

@@ -17,8 +17,8 @@ __all__ = ["freed"]
 _HANGS = 0.7  # seconds
 
 
-def freed(peer: Peer, setting: Setting, link: Link, *, gap: float, **_: Any) -> list[Any]:
-    """The one who asks is free at its limit, and no other thread stands still meanwhile for longer than ``gap`` seconds."""
+def freed(peer: Peer, setting: Setting, link: Link, *, ease: float, **_: Any) -> list[Any]:
+    """The one who asks is free at its limit, and no other thread stands still meanwhile."""
     asker, tick, over = _Asker(peer), Tick(), threading.Event()
     threads = [threading.Thread(target=asker.run, args=(over,), daemon=True)]
     if type(peer).__name__ != "Ours":
@@ -33,8 +33,8 @@ def freed(peer: Peer, setting: Setting, link: Link, *, gap: float, **_: Any) -> 
         thread.join(5.0)
     longest = max((each for _, each in tick.gaps), default=0.0)
     return [
-        ["freed at its limit", 0 < asker.hung < setting.query + gap + 0.2, f"after {asker.hung:.2f} s"],
-        ["others go on", longest <= gap, f"every thread stood still for {longest:.2f} s"],
+        ["freed at its limit", 0 < asker.hung < setting.query + 0.3 * ease, f"after {asker.hung:.2f} s"],
+        ["others go on", longest <= 0.1 * ease, f"every thread stood still for {longest:.2f} s"],
     ]
 
 

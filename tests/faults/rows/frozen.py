@@ -71,8 +71,7 @@ def hung_query_freed(scene: Scene) -> None:
         for each in running.values():
             each.order("over")
 
-    gap = max([1.0, *scene.ease.values()]) * (scene.limits.gap or 0.0)
-    scene.play("hung:freed", meanwhile=freeze, gap=gap)
+    scene.play("hung:freed", meanwhile=freeze)
 
 
 @contextmanager
