@@ -19,9 +19,10 @@ from tests.faults.client.ledger import ACCOUNTS
 from tests.faults.contestant import Contestant
 from tests.faults.measured import Case, Limits, Measured, Request, Window
 
-__all__ = ["DATABASE", "PASSWORD", "ROLE", "Load", "Scene"]
+__all__ = ["BUSY", "DATABASE", "PASSWORD", "ROLE", "Load", "Scene"]
 
 ROLE, PASSWORD, DATABASE = "web", "a secret of the tests", "shop"
+BUSY = "slow 0.03"  # an order: reads that long have 16 threads keep 8 connections busy
 _SETTINGS = {"fsync": "off", "max_connections": "120"}
 
 
@@ -161,9 +162,17 @@ class Scene:
         for peer, contestant in load.contestants.items():
             self.results[peer] = load.judged(peer, contestant.told("done", 60)["result"], limits or self.limits)
 
-    def play(self, script: str, *, seconds: float = 60, **args: Any) -> dict[str, list[Case]]:
+    def play(
+        self,
+        script: str,
+        *,
+        seconds: float = 60,
+        meanwhile: Callable[[Mapping[str, Contestant]], None] = lambda running: None,
+        **args: Any,
+    ) -> dict[str, list[Case]]:
         """Every pool under the same script, all at once; ``setting`` in ``args`` is more of ``peers.Setting``.
 
+        ``meanwhile`` is called when they run, and may wait for their news, give them orders and strike.
         The scripts return lists of ``Case``. Among their arguments, ``admin`` is how to be the superuser, ``ease`` by which
         factor the script's own limits of time are eased.
         """
@@ -172,6 +181,7 @@ class Scene:
         words = {"admin": admin, "seed": self.seed, "short": self.short, **args}
         own = {peer: {"schema": self.schema(peer), "ease": self.ease.get(peer, 1.0)} for peer in self.peers}
         running = {peer: self.contestant(peer, script, {**words, **own[peer]}, **setting) for peer in self.peers}
+        meanwhile(running)
         found = {peer: [Case(*each) for each in one.told("done", seconds)["result"]] for peer, one in running.items()}
         self.results.update({peer: measured.of_cases(cases) for peer, cases in found.items()})
         return found
