@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 from tests.faults.client.ledger import KINDS
 from tests.faults.contestant import Contestant
@@ -32,7 +33,7 @@ class Stage:
     def dice(self) -> random.Random:
         return self.scene.dice
 
-    def tell(self, order: str) -> object:
+    def tell(self, order: str) -> Any:
         """An order to the program, and its answer."""
         self.program.order(order)
         return self.program.told("did", 60)["found"]
