@@ -7,11 +7,12 @@
 
 PYTHON ?=
 ARGS ?=
+MINUTES ?=
 PEERS ?=
 SEEDS ?=
 VENV ?= .venv$(subst /,-,$(PYTHON:%=-%))
 
-.PHONY: help demo test coverage faults bench lint format types docs wheel contract dialect ci clean
+.PHONY: help demo test coverage faults soak bench lint format types docs wheel contract dialect ci clean
 .DELETE_ON_ERROR:
 
 help:
@@ -39,6 +40,9 @@ coverage: $(VENV)-test/ready ## the test suite, then the lines and branches that
 
 faults: $(VENV)-faults/ready ## the fault matrix; SEEDS=5, PEERS=1 (all pools, writes doc/reliability.md), ARGS='5 6'
 	@"$(VENV)-faults/bin/python" -m tests.faults --seeds $(or $(SEEDS),1) $(if $(PEERS),--peers) $(ARGS)
+
+soak: $(VENV)-test/ready ## random faults under load, and nothing lost, left or grown; MINUTES=30
+	@"$(VENV)-test/bin/python" -m tests.soak --minutes $(or $(MINUTES),30) $(ARGS)
 
 bench: $(VENV)-bench/ready ## the figures beside those of other pools
 	@"$(VENV)-bench/bin/python" -m benchmarks $(ARGS)

@@ -67,6 +67,6 @@ def _row(results: dict[str, list[float]]) -> Row:
         ],
         notes=[
             "the verdict is of the group's own pair, which proves liveness as every checkout does; the public pairs on "
-            "top of it are shown beside it. None of the peers proves anything.",
+            "top of it are shown beside it. None of the peers proves anything."
         ],
     )

@@ -88,6 +88,6 @@ def _row(name: str, stories: dict[str, list[Story]]) -> Row:
         ],
         notes=[
             f"its share is back at {WHOLE:.0%} of what it was, counted over half a second; {PATIENCE:g} s: it is not. "
-            f"{_PSYCOPG3} has all servers in one DSN, with load_balance_hosts=random, and checks at each checkout.",
+            f"{_PSYCOPG3} has all servers in one DSN, with load_balance_hosts=random, and checks at each checkout."
         ],
     )

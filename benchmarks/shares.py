@@ -44,7 +44,7 @@ def measure(_: Server, rounds: int | None) -> Row:
         goals=[Goal(f"% off, {name}", values, 5) for name, values in results.items()],
         notes=[
             "off is the worst server's count against what its weight asks for, in % of that. Servers on one machine take "
-            "its cores from each other: who is slower for a while gets less by intention, which short reads show most",
+            "its cores from each other: who is slower for a while gets less by intention, which short reads show most"
         ],
     )
 

@@ -37,9 +37,7 @@ def _servers() -> list[dict[str, Any]]:
 pgdbpool.init(
     {
         "db": _servers(),
-        "groups": {
-            "web": {"connection_count": int(os.environ.get("SHOP_CONNECTIONS", "4")), "timeout": 2},
-        },
+        "groups": {"web": {"connection_count": int(os.environ.get("SHOP_CONNECTIONS", "4")), "timeout": 2}},
     }
 )
 

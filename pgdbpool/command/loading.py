@@ -66,6 +66,7 @@ def _attribute(source: str) -> Any:
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"{source}: {error}") from error
     except Exception as error:  # of the module itself: neither its text nor its lines, which may hold a password
-        at = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.name == "<module>"][-1]
+        frames = traceback.extract_tb(error.__traceback__)
+        at = ([frame for frame in frames if frame.name == "<module>"] or frames)[-1]
         raise ConfigError(f"{source}: {type(error).__name__}, line {at.lineno} of {at.filename}") from None
     return found

@@ -142,7 +142,7 @@ def _dialled(endpoint: EndpointOptions, group: GroupOptions, quirks: set[str], p
 
 def _look_for_descriptors(error: BaseException) -> None:
     """libpq has no words for a process without free descriptors, and a resolver has misleading ones."""
-    if not str(error).strip() or "System error" in str(error):
+    if not str(error).strip() or "translate host name" in str(error):
         try:
             socket.socket().close()
         except OSError as reason:

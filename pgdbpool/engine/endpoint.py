@@ -124,6 +124,7 @@ class Endpoint:
 
     def refused(self, error: BaseException, failure: ConnectFailure, at_least: float = 0.0) -> None:
         """An attempt to connect failed; ``at_least`` so many seconds pass before the next."""
+        error = error.with_traceback(None)  # its frames would keep the attempt's socket open, and the password in sight
         with self._lock:
             was = self.health
             self._dialled_since = None

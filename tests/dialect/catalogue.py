@@ -49,12 +49,7 @@ EXAMPLES = (
         "printed_rows",
         "docstring of Handler: rows are printed",
         ("1.p3.2",),
-        {
-            "printed": (
-                "[1, 'apple']\n[2, 'melon']\n[3, 'saffron']\n",
-                "(1, 'apple')\n(2, 'melon')\n(3, 'saffron')\n",
-            )
-        },
+        {"printed": ("[1, 'apple']\n[2, 'melon']\n[3, 'saffron']\n", "(1, 'apple')\n(2, 'melon')\n(3, 'saffron')\n")},
     ),
     Case("rows", "docstring of Handler, manual, examples 2: rows are read"),
     Case("all_keys", "manual, configuration 2 and 5: every key"),
@@ -155,10 +150,7 @@ DIFFERENCES = (
         "lost_inside_a_transaction",
         "lost inside a transaction: nothing of it is accepted any more",
         ("4.a-write-that.5",),
-        {
-            "printed": ("the second half was accepted\n", ""),
-            "raised": ("InterfaceError", "DBConnectionError"),
-        },
+        {"printed": ("the second half was accepted\n", ""), "raised": ("InterfaceError", "DBConnectionError")},
     ),
     Case(
         "clean_connections",

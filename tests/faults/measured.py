@@ -16,11 +16,13 @@ __all__ = [
     "IN_FLIGHT",
     "LATE",
     "NONE",
+    "Book",
     "Case",
     "Limits",
     "Measured",
     "Request",
     "Window",
+    "ledger",
     "of_cases",
     "of_load",
 ]
@@ -68,17 +70,18 @@ class Limits:
     """What a row allows, in seconds. ``failed``: ``NONE``, ``IN_FLIGHT``, ``LATE``, ``ALL``, or so many whenever they began.
 
     ``told``: the longest request. ``back``: from the end of the fault to the first success. ``clean``: of the requests that
-    began later than this after the end, none fails. ``gap``: the longest that the GIL may be held. ``late``: what failed
-    after so long has waited until its limit. ``attempts``: the most that fail to connect during the fault; ``rate``: the most
-    a second, after a first one. ``says``: what every error has in it (a pattern), but those of requests that were under way.
-    ``slower``: how many times as long as before the 99th percentile of the requests may take during the fault.
+    began later than this after the end, none fails. ``gap``: the longest that the GIL may be held; None where the
+    process itself is stopped. ``late``: what failed after so long has waited until its limit. ``attempts``: the most that
+    fail to connect during the fault; ``rate``: the most a second, after a first one. ``says``: what every error has in it (a
+    pattern), but those of requests that were under way. ``slower``: how many times as long as before the 99th percentile of
+    the requests may take during the fault.
     """
 
     failed: str | int = NONE
     told: float = 5.2
     back: float = 1.0
     clean: float = 1.0
-    gap: float = 0.1
+    gap: float | None = 0.1
     late: float = 1.0
     attempts: int | None = None
     rate: float | None = None
@@ -90,8 +93,9 @@ class Limits:
 
         The longest request consists of what the pool was told to wait, and of a little more: only that grows.
         """
-        times = {name: getattr(self, name) * factor for name in ("back", "clean", "gap")}
-        return replace(self, told=self.told + _ON_TOP * (factor - 1), **times)
+        times = {name: getattr(self, name) for name in ("back", "clean", "gap", "slower")}
+        eased = {name: value * factor for name, value in times.items() if value is not None}
+        return replace(self, told=self.told + _ON_TOP * (factor - 1), **eased)
 
 
 _ON_TOP = 0.3  # seconds
@@ -160,10 +164,10 @@ def of_load(
         failed=len(bad),
         worst=max((each.seconds for each in requests), default=0.0),
         back=None if None in backs else max((each for each in backs if each is not None), default=0.0),
-        gap=max((gap for at, gap in gaps if any(_touches(at, at + gap, window) for window in windows)), default=0.0),
+        gap=0.0 if limits.gap is None else _longest(gaps, windows),
         capacity=f"{capacity}/{connections}",
         leaks=_leaks(left, connections),
-        ledger=_ledger(requests, book),
+        ledger=ledger(requests, book),
         facts={
             "errors": Counter(in_short(each.error) for each in bad).most_common(6),
             "attempts": sum(any(window.began <= at <= window.ended for window in windows) for at in attempts),
@@ -174,8 +178,9 @@ def of_load(
         *_unclean(bad, windows, limits),
         *([f"a request took {found.worst:.2f} s, allowed are {limits.told:g}"] if found.worst > limits.told else []),
         *(["no success afterwards"] if found.back is None else []),
+        *(["no fault struck"] if not windows else []),
         *([f"back after {found.back:.2f} s, allowed are {limits.back:g}"] if (found.back or 0) > limits.back else []),
-        *([f"the GIL was held for {found.gap:.2f} s"] if found.gap > limits.gap else []),
+        *([f"the GIL was held for {found.gap:.2f} s"] if found.gap > (limits.gap or 0) else []),
         *([f"capacity {found.capacity}"] if capacity != connections else []),
         *([f"left behind: {found.leaks}"] if found.leaks else []),
         *([f"ledger: {found.ledger}"] if found.ledger != "exact" else []),
@@ -188,6 +193,10 @@ def of_load(
 
 def _first_line(text: str) -> str:
     return text.partition("\n")[0][:160]
+
+
+def _longest(gaps: Iterable[tuple[float, float]], windows: Sequence[Window]) -> float:
+    return max((gap for at, gap in gaps if any(_touches(at, at + gap, window) for window in windows)), default=0.0)
 
 
 def _touches(began: float, ended: float, window: Window) -> bool:
@@ -287,8 +296,11 @@ def _leaks(left: Left, connections: int) -> str:
 _SPARE = 3  # descriptors that come and go: a resolver's, a probe's
 
 
-def _ledger(requests: Sequence[Request], book: Book) -> str:
-    """What was acknowledged is there once, what failed is not there, and no transfer is there by half."""
+def ledger(requests: Iterable[Request], book: Book) -> str:
+    """``exact``, or what is wrong.
+
+    What was acknowledged is there once, what failed is not there, and no transfer is there by half.
+    """
     wrote = [each for each in requests if each.kind != "read"]
     there = book.keys
     found = {

@@ -163,10 +163,7 @@ class Link:
     def _watch(self) -> None:
         """Have the loop wait for what each socket can do now."""
         silent = self._hung or self._relay.silent
-        for end, coming, going in (
-            (self._client, self._up, self._down),
-            (self._server, self._down, self._up),
-        ):
+        for end, coming, going in ((self._client, self._up, self._down), (self._server, self._down, self._up)):
             reads = not coming.end and coming.size < _HELD and (self._connected or end is self._client)
             writes = going.blocked or (end is self._server and not self._connected)
             events = 0 if silent else _READ * reads | _WRITE * writes

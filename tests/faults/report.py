@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.faults.measured import CONNECTIONS, IN_FLIGHT, LATE, NONE, Limits, Measured
+from tests.faults.measured import ALL, CONNECTIONS, IN_FLIGHT, LATE, NONE, Limits, Measured
 from tests.faults.record import OURS, Record, worst
 from tests.faults.rows import ROWS, Row
 from tests.faults.words import in_short
@@ -11,16 +11,16 @@ __all__ = ["written"]
 
 _BEGINNING = """# Reliability
 
-What becomes of a web server's requests when its database, or the network before it, fails: pgdbpool beside four other pools
-and its own predecessor, each under the same fault at the same moment. `make faults` runs it with psycopg2's pool for
+What becomes of a web server's requests when its database fails, or the network before it: pgdbpool beside the other
+pools and its own predecessor, all under the same fault at the same moment. `make faults` runs it with psycopg2's pool for
 comparison, `make faults PEERS=1 SEEDS=5` with all of them, and writes this page.
 
 {standing}
 
 ## In one table
 
-✓ within the row's limits, ✗ not; then how many requests failed of how many, and the longest of them. Rows without a time are
-scripts: cases that did not end as they should, of all that were tried. Of several seeds each figure is the worst.
+✓ within the row's limits, ✗ not; then how many requests failed of how many, and how long the longest took. A row without a time
+is a script: how many of the cases that it tries did not end as they should. Of several seeds each figure is the worst.
 
 {table}
 
@@ -28,22 +28,23 @@ scripts: cases that did not end as they should, of all that were tried. Of sever
 
 {place}
 
-**The load.** Each pool has a process of its own with {connections} connections and 16 threads that ask every 40 ms: 60 % reads
-whose answer is known, 25 % inserts of a key that exists once, 15 % transfers between accounts whose sum must stay 0. A row
-strikes all pools at once, on the same server, under this load. Where a row is a script, every pool runs the same one instead.
+**The load.** Each pool has a process of its own with {connections} connections, and 16 threads that ask every 40 ms:
+60 % reads whose answer is known, 25 % inserts of a key that is used once, 15 % transfers between accounts whose sum must
+stay 0. A row strikes all pools at once, on the same server, under this load. Where a row is a script, each pool runs the
+same one.
 
 **The limits that the pools are given.** 3.4 s to wait for a connection; 1.5 s for an answer where a pool knows such a limit
-(pgdbpool: a `query_timeout` of 500 ms and the second that its contract adds); `connect_timeout` 2 s; psycopg_pool stands here with
-and without its check at each checkout, SQLAlchemy without `pool_pre_ping`, psycopg2's pool with a semaphore around it, because it does
-not wait. In all else they are as their documentation sets them up.
+(pgdbpool: a `query_timeout` of 500 ms, and the second that its contract adds); `connect_timeout` 2 s. psycopg_pool is here with
+and without its check at each checkout; SQLAlchemy without `pool_pre_ping`; psycopg2's pool, which does not wait, has a
+semaphore around it. In all else they are as their documentation sets them up.
 
-**What is judged.** Of every row that has the load: the failed requests that are not allowed; the longest request; the seconds from
-the end of the fault to the first success, and until nothing fails any more; whether all {connections} connections can be held at once afterwards;
-what is left behind (sessions, transactions left open, advisory locks, descriptors); whether anything held the GIL for longer than 0.1 s; and
-the ledger: what was acknowledged is there exactly once, what failed is not there, no transfer is there by half. `InDoubt` counts as a failed
-request; of it the ledger allows both.
+**What is judged.** Of each row that has the load: the failures that it does not allow; the longest request; the seconds
+from the end of the fault to the first success, and until nothing fails any more; whether all {connections} connections can
+be held at once afterwards; what is left behind (sessions, open transactions, advisory locks, descriptors); whether anything
+held the GIL for longer than 0.1 s; and the ledger: what was acknowledged is there exactly once, what failed is not there, no
+transfer is there by half. `InDoubt` counts as a failure, of which the ledger allows either.
 
-A row is only here because psycopg2's pool fails it: what no pool can get wrong shows nothing.
+A row is only here because psycopg2's pool fails it: what no pool gets wrong would show nothing.
 
 ## Row by row
 """
@@ -135,26 +136,27 @@ def _details(record: Record, row: Row) -> str:
 
 
 def _allowed(limits: Limits) -> str:
-    attempts = [f"at most {limits.attempts} attempts to connect fail meanwhile"] if limits.attempts is not None else []
-    return "; ".join(
-        [
-            _may_fail(limits.failed),
-            f"no request takes longer than {limits.told:g} s",
-            f"the first success {limits.back:g} s after the end at the latest",
-            f"what begins {f'{limits.clean:g} s' if limits.clean else ''} after the end does not fail".replace(
-                "  ", " "
-            ),
-            *attempts,
-        ]
-    )
+    """What a row allows, in words; the GIL's limit is the same in all."""
+    begins = f"later than {limits.clean:g} s after the end" if limits.clean else "after the end"
+    said = {
+        _may_fail(limits.failed): True,
+        f"no request takes longer than {limits.told:g} s": True,
+        f"the first success comes {limits.back:g} s after the end of the fault at the latest": True,
+        f"what begins {begins} does not fail": True,
+        f"at most {limits.attempts} attempts to connect fail meanwhile": limits.attempts is not None,
+        f"not more than {limits.rate or 0:g} attempts to connect fail in a second": limits.rate is not None,
+        f"what fails later says `{limits.says}`": limits.says,
+        f"the 99th percentile of the requests' times is not more than {limits.slower or 0:g} × as long": limits.slower,
+    }
+    return "; ".join(text for text, holds in said.items() if holds)
 
 
-def _may_fail(failed: str) -> str:
-    if failed == NONE:
-        return "no request fails"
+def _may_fail(failed: str | int) -> str:
     under_way = f"of the requests under way when the fault strikes one for each connection fails ({CONNECTIONS})"
-    late = ", and what has waited until its limit"
-    return {IN_FLIGHT: under_way, LATE: under_way + late}[failed]
+    words = {NONE: "no request fails", ALL: "requests fail as long as the fault lasts", IN_FLIGHT: under_way}
+    return {**words, LATE: f"{under_way}, and what has waited until its limit"}.get(
+        str(failed), f"{failed} requests fail"
+    )
 
 
 def _shown(found: Measured, seeds: list[Measured]) -> str:

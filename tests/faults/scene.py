@@ -20,7 +20,7 @@ from tests.faults.contestant import Contestant
 from tests.faults.measured import Case, Limits, Measured, Request, Window
 from tests.faults.namespace import Namespace
 
-__all__ = ["ROLE", "Load", "Scene"]
+__all__ = ["DATABASE", "PASSWORD", "ROLE", "Load", "Scene"]
 
 ROLE, PASSWORD, DATABASE = "web", "a secret of the tests", "shop"
 _SETTINGS = {"fsync": "off", "max_connections": "120"}
@@ -183,16 +183,14 @@ class Scene:
     ) -> dict[str, list[Case]]:
         """Every pool under the same script, all at once; ``setting`` in ``args`` is more of ``peers.Setting``.
 
-        The scripts return lists of ``Case``. ``admin`` among their arguments is how to be the superuser. ``meanwhile`` is
-        called while they run.
+        The scripts return lists of ``Case``. Among their arguments, ``admin`` is how to be the superuser, ``ease`` by which
+        factor the script's own limits of time are eased. ``meanwhile`` is called while they run.
         """
         setting = args.pop("setting", {})
         admin = {"host": str(self.server.socket_dir), "port": self.server.port, "user": "postgres", "dbname": DATABASE}
         words = {"admin": admin, "seed": self.seed, "short": self.short, **args}
-        running = {
-            peer: self.contestant(peer, script, {**words, "schema": self.schema(peer)}, **setting)
-            for peer in self.peers
-        }
+        own = {peer: {"schema": self.schema(peer), "ease": self.ease.get(peer, 1.0)} for peer in self.peers}
+        running = {peer: self.contestant(peer, script, {**words, **own[peer]}, **setting) for peer in self.peers}
         meanwhile(running.values())
         found = {peer: [Case(*each) for each in one.told("done", seconds)["result"]] for peer, one in running.items()}
         self.results.update({peer: measured.of_cases(cases) for peer, cases in found.items()})

@@ -31,7 +31,7 @@ def results(request: pytest.FixtureRequest, nothing_is_left: None) -> Iterator[C
     running: dict[str, Future[dict[str, Measured]]] = {}
     with ThreadPoolExecutor(AT_ONCE) as executor:
         for item in request.session.items:
-            number = getattr(item, "callspec").params["number"] if item.module is request.module else None
+            number = item.callspec.params["number"] if item.module is request.module else None
             if number and not ROWS[number].needs():
                 running[number] = executor.submit(ROWS[number].run, [OURS, SHOWN_BY], seed, short=True, ease=EASE)
         yield lambda number: running[number].result()
@@ -39,7 +39,7 @@ def results(request: pytest.FixtureRequest, nothing_is_left: None) -> Iterator[C
 
 
 @pytest.mark.slow
-@pytest.mark.contract("4.p1.1", "4.lost.1", "4.no.1", "4.no.2", "4.a.1", "4.a.3")
+@pytest.mark.contract("4.alive.2", "4.lost.1", "4.no-thread-waits.1", "4.no-thread-waits.2", "4.a-write-that.1")
 @pytest.mark.parametrize("number", ROWS, ids=lambda number: f"{number} {ROWS[number].name}")
 def test_row(number: str, results: Callable[[str], dict[str, Measured]]) -> None:
     """What the row says holds for pgdbpool, and not for psycopg2's pool."""

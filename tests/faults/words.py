@@ -11,11 +11,11 @@ _DROPPED = [
     (r"\n.*", ""),
     (r"\s+", " "),
     (r"connection to server (at|on) .*? failed: ", ""),
-    (r" ?This probably means.*", ""),
+    (r" ?This probably means[^)]*", ""),
     (r" \(waited .*", ""),  # and what the pool says about servers and holders
     (r"[:,]? ?port \d+", ""),
     (r"\b(\d+\.\d+\.\d+\.\d+|localhost):\d+", r"\1"),
-    (r"/(?:tmp|var|work|root|home)/[^\s'\",)]*", "…"),
+    (r"/(?:tmp|var|work|root|home)/[^\s'\",:)]*", "…"),
     (r"\bpid \d+", "pid …"),
     (r"0x[0-9a-f]+", "0x…"),
 ]

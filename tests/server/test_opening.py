@@ -81,7 +81,7 @@ def test_settings_of_a_session(server: Server, make_pool: Callable[..., Any]) ->
     pool = make_pool(server.config(group, session_tmp_buffer=9, query_timeout=1234))
     names = (*names, "application_name", "temp_buffers", "custom.text", "work_mem", "enable_seqscan", "timezone")
     assert shown(pool, *names) == [
-        *("0", "1500ms", "2s", "shop ' \\ x", "9MB", settings["custom.text"], "65kB", "off", "Asia/Kolkata"),
+        *("0", "1500ms", "2s", "shop ' \\ x", "9MB", settings["custom.text"], "65kB", "off", "Asia/Kolkata")
     ]
     assert shown(pool, "search_path", "default_transaction_isolation") == [settings["search_path"], "repeatable read"]
     assert shown(make_pool(server.config(query_timeout=1234)), "statement_timeout") == ["1234ms"]

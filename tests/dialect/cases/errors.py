@@ -10,10 +10,7 @@ right = {"user": os.environ["DB_USER"], "pass": os.environ["DB_PASSWORD"], "quer
 
 
 def config(**changed):
-    return {
-        "db": {**place, **right, **changed},
-        "groups": {"group1": {"connection_count": 2, "autocommit": True}},
-    }
+    return {"db": {**place, **right, **changed}, "groups": {"group1": {"connection_count": 2, "autocommit": True}}}
 
 
 for wrong in ({"pass": "wrong"}, {"name": "no_such_database"}, {"host": "/no/such/place"}):

@@ -5,9 +5,6 @@ import os
 from pgdbpool import pool as dbpool
 
 place = {"host": os.environ["DB_HOST"], "user": os.environ["DB_USER"], "pass": os.environ["DB_PASSWORD"]}
-config = {
-    "db": {**place, "name": "postgres"},
-    "groups": {"prepared": {"connection_count": 1, "sqlprepare": True}},
-}
+config = {"db": {**place, "name": "postgres"}, "groups": {"prepared": {"connection_count": 1, "sqlprepare": True}}}
 
 dbpool.Connection.init(config)

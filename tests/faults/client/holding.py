@@ -7,11 +7,16 @@ import time
 
 from tests.faults.client.peers import Peer, rows
 
-__all__ = ["held_at_once"]
+__all__ = ["held_at_once", "pids_at_once"]
 
 
 def held_at_once(peer: Peer, count: int, seconds: float = 3.0) -> int:
-    """Have ``count`` threads hold a connection each until all do, or until the time is over: different backends seen."""
+    """How many of ``count`` connections can be held at once, each of another backend."""
+    return len(pids_at_once(peer, count, seconds))
+
+
+def pids_at_once(peer: Peer, count: int, seconds: float = 3.0) -> set[int]:
+    """Have ``count`` threads hold a connection each until all do, or until the time is over: the backends seen."""
     limit, pids, enough = time.monotonic() + seconds, set[int](), threading.Event()
 
     def hold() -> None:
@@ -25,7 +30,10 @@ def held_at_once(peer: Peer, count: int, seconds: float = 3.0) -> int:
             except Exception:
                 time.sleep(0.05)
 
-    for _ in range(count):
-        threading.Thread(target=hold, daemon=True).start()
+    holders = [threading.Thread(target=hold, daemon=True) for _ in range(count)]
+    for each in holders:
+        each.start()
     enough.wait(seconds)
-    return len(pids)
+    for each in holders:  # who has one gives it back before this is over
+        each.join(max(0.0, limit - time.monotonic()))
+    return pids

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from typing import Any
 
 from tests.faults.client.link import Link
@@ -66,7 +65,7 @@ def leaving(peer: Peer, setting: Setting, link: Link, *, admin: Any, schema: str
 
 def _not_committed(peer: Peer, schema: str) -> None:
     """As far as a transaction's block gives it; the driver's own side by a block of its own."""
-    with _passing(), peer.checkout() as connection:
+    with suppress(_Oops), peer.checkout() as connection:
         _soil_driver(driver_of(connection))
         raise _Oops
     with peer.transaction() as run:
@@ -84,14 +83,6 @@ def _committed(peer: Peer, schema: str) -> None:
         connection.commit()
         _soil_driver(driver_of(connection))
         raise _Oops
-
-
-@contextmanager
-def _passing() -> Iterator[None]:
-    try:
-        yield
-    except _Oops:
-        pass
 
 
 def _soil_driver(connection: Any) -> None:

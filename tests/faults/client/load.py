@@ -15,19 +15,19 @@ from tests.faults.client.link import Link
 from tests.faults.client.peers import Peer, Setting
 from tests.faults.client.tick import Tick
 
-__all__ = ["load"]
+__all__ = ["Asker", "join", "load"]
 
 _LEFT = 8.0  # seconds that the requests under way may still take at the end; what takes longer hangs
 
 
-class _Asker:
+class Asker:
     """One thread's requests: ``log`` has [kind, key, began, ended, outcome, error], times monotonic."""
 
     slow = 0.0
 
-    def __init__(self, peer: Peer, schema: str, name: str, pace: float, seed: int) -> None:
+    def __init__(self, peer: Peer, schema: str, name: str, pace: float, seed: int, log: Any = None) -> None:
         self.gate = threading.Event()
-        self.log: list[list[Any]] = []
+        self.log: Any = [] if log is None else log  # anything that has append and a length that grows
         self.under_way: list[Any] | None = None
         self._peer, self._schema, self._name, self._pace = peer, schema, name, pace
         self._dice = random.Random(f"{seed} {name}")
@@ -72,7 +72,7 @@ def load(
     from now on.
     """
     tick, over = Tick(), threading.Event()
-    askers = [_Asker(peer, schema, f"{schema}-{number}", pace, seed) for number in range(threads)]
+    askers = [Asker(peer, schema, f"{schema}-{number}", pace, seed) for number in range(threads)]
     workers = [threading.Thread(target=each.run, args=(over,), daemon=True) for each in askers]
     for worker in workers:
         worker.start()
@@ -91,7 +91,7 @@ def load(
     over.set()
     for asker in askers:
         asker.gate.set()
-    hung = _join(askers, workers)
+    hung = join(askers, workers)
     return {
         "requests": [each for asker in askers for each in asker.log] + hung,
         "gaps": tick.gaps,
@@ -101,7 +101,7 @@ def load(
     }
 
 
-def _join(askers: list[_Asker], workers: list[threading.Thread]) -> list[list[Any]]:
+def join(askers: list[Asker], workers: list[threading.Thread]) -> list[list[Any]]:
     """Wait for the last requests; those that hang."""
     limit = time.monotonic() + _LEFT
     for worker in workers:

@@ -27,14 +27,15 @@ Tried = list[Any]  # a Case
 
 
 def misuse(peer: Peer, setting: Setting, link: Link, *, seed: int, rounds: int, **_: Any) -> list[Tried]:
-    """Each misuse has to raise, alone and while others have the connection by now; then checkouts: ``rounds`` by ours, a 20th by others."""
+    """Each misuse has to raise, alone and while others have the connection; then ``rounds`` checkouts (others: a 20th)."""
+    rounds = rounds if type(peer).__name__ == "Ours" else rounds // 20
     return [
         ["released twice", *_refused(lambda: _twice(peer))],
         ["released twice, lent again", *_while_lent_again(peer, setting, peer.give)],
         *_foreign(peer, setting),
         ["used after release", *_refused(lambda: use(_released(peer), _PID))],
         ["used after release, lent again", *_while_lent_again(peer, setting, lambda taken: use(taken, _PID))],
-        ["in two hands", *_Storm(peer, rounds if type(peer).__name__ == "Ours" else rounds // 20, seed).outcome()],
+        ["in two hands", *_Storm(peer, rounds, seed).outcome()],
     ]
 
 
@@ -161,19 +162,18 @@ class _Storm:
             if self._over:
                 return
             try:
-                self._one(dice.random(), dice)
+                self._misuse(dice) if (lot := dice.random()) < _MISUSES else self._check(lot > 1 - _QUERIES, dice)
             except Exception as error:
                 self._errors[said(error)] += 1
 
-    def _one(self, lot: float, dice: random.Random) -> None:
-        if lot < _MISUSES:
-            return self._misuse(dice)
-        users, mine = self._users, dice  # any object of this thread's own is a token
+    def _check(self, by_query: bool, mine: Any) -> None:
+        """Check one out; ``mine`` is an object of this thread's own."""
+        users = self._users
         with self._peer.checkout() as connection:
             pid = driver_of(connection).info.backend_pid
             if users.setdefault(pid, mine) is not mine:
                 next(self._clashes)
-            if lot > 1 - _QUERIES and rows(connection, _PID)[0][0] != pid:
+            if by_query and rows(connection, _PID)[0][0] != pid:
                 raise AssertionError("an answer of another's session")
             if users.pop(pid, None) is not mine:
                 next(self._clashes)

@@ -273,7 +273,8 @@ class Ours:
         limits = {"timeout": setting.acquire, "query_timeout": max(1, round((setting.query - 1) * 1000))}
         group = {**sizes, **limits, "application_name": place["application_name"], **more.get("group", {})}
         config = {"db": {**endpoint, "libpq": setting.libpq, **more.get("endpoint", {})}, "groups": {"web": group}}
-        self.pool = pgdbpool.Pool({**config, **more.get("root", {})}, wait=30 if setting.minimum else None)
+        self.config = {**config, **more.get("root", {})}
+        self.pool: Any = pgdbpool.Pool(self.config, wait=30 if setting.minimum else None)
 
     def query(self, text: str, params: Any = None) -> list[Any]:
         return _answer(self.pool.query(text, params))

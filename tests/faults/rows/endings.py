@@ -22,7 +22,7 @@ def connections_ended_while_idle(scene: Scene) -> None:
                 proxy.end_all(how)
                 scene.sleep(0.1)
             load.order("resume")
-            scene.sleep(1.0, 0.5)
+            scene.sleep(1.0, 0.3)
 
 
 @row("22b", failed=IN_FLIGHT, told=3.7, back=0.1, clean=0.1)
@@ -32,7 +32,7 @@ def connections_ended_under_load(scene: Scene) -> None:
     with scene.load(place={"port": proxy.port}) as load:
         load.order("slow 0.015")
         for how in _WAYS:
-            scene.sleep(1.0, 0.5)
+            scene.sleep(1.0, 0.3)
             with load.fault():
                 proxy.end_all(how)
 

@@ -51,8 +51,8 @@ def _grows_after(scene: Scene, fault: Callable[[], AbstractContextManager[None]]
             scene.sleep(5, 2.5)
         seconds = scene.grown(ours, 5)
         scene.grown(ours, 8)
-    if seconds > 0.5:
-        scene.results[ours].problems.append(f"grows after {seconds:.2f} s, allowed are 0.5")
+    if seconds > (allowed := 0.5 * scene.ease.get(ours, 1.0)):
+        scene.results[ours].problems.append(f"grows after {seconds:.2f} s, allowed are {allowed:g}")
 
 
 @contextmanager

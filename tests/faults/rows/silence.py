@@ -22,7 +22,7 @@ def blackhole(scene: Scene) -> None:
     with scene.load() as load, load.fault() as struck:
         net.drop(scene.server.port)
         struck()
-        scene.sleep(10, 5.5)
+        scene.sleep(10, 3.5)
         net.heal()
 
 
@@ -48,7 +48,7 @@ def transaction_cut_off(scene: Scene) -> None:
         net.drop(scene.server.port)
         for each in clients:
             each.order("silent")
-        scene.sleep(7, 4)
+        scene.sleep(7, 3.5)
         net.heal()
         for each in clients:
             each.order("over")

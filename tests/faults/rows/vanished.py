@@ -15,7 +15,7 @@ def server_unreachable_by_icmp(scene: Scene) -> None:
     with scene.load() as load, load.fault() as struck:
         net.reject("icmp", scene.server.port)
         struck()
-        scene.sleep(7, 4.5)
+        scene.sleep(7, 3.5)
         net.heal()
 
 
@@ -27,6 +27,6 @@ def machine_lost_and_back(scene: Scene) -> None:
         net.drop(scene.server.port)
         struck()
         scene.server.kill9()
-        scene.sleep(7, 4.5)
+        scene.sleep(7, 3.5)
         net.run(scene.server.start)
         net.heal()

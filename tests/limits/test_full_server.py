@@ -1,0 +1,144 @@
+"""A server that takes no more than so many sessions (SQLSTATE 53300), fewer than the pool may hold."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
+
+import psycopg2
+import pytest
+
+from benchmarks.attempts import Attempts, attempts
+from tests.life import Crowd, outcome, python
+from tests.servers import DATABASE, ROLE, Server, eventually
+
+MOST, SESSIONS = 6, 3  # connections that the pool may hold, and that the server has room for
+LASTS = 1.0  # seconds of load on a full server
+
+pytestmark = pytest.mark.contract("4.waiting.1", "4.lost.1")
+
+
+@contextmanager
+def limit_of_role(server: Server, count: int) -> Iterator[None]:
+    server.sql(f"ALTER ROLE {ROLE} CONNECTION LIMIT {count}")
+    try:
+        yield
+    finally:
+        server.sql(f"ALTER ROLE {ROLE} CONNECTION LIMIT -1")
+
+
+@contextmanager
+def limit_of_database(server: Server, count: int) -> Iterator[None]:
+    server.sql(f"ALTER DATABASE {DATABASE} CONNECTION LIMIT {count}", dbname="postgres")
+    try:
+        yield
+    finally:
+        server.sql(f"ALTER DATABASE {DATABASE} CONNECTION LIMIT -1", dbname="postgres")
+
+
+@contextmanager
+def limit_of_server(server: Server, count: int) -> Iterator[None]:
+    """``max_connections``: others have taken all but so many."""
+    others = []
+    with suppress(psycopg2.OperationalError):
+        while True:
+            others.append(psycopg2.connect(**server.dsn()))
+    for each in [others.pop() for _ in range(count)]:
+        each.close()
+    assert eventually(lambda: len(server.sessions()) == len(others))
+    try:
+        yield
+    finally:
+        for each in others:
+            each.close()
+
+
+def open_(pool: Any) -> int:
+    (endpoint,) = pool.stats()["endpoints"].values()
+    return int(endpoint["connections"])
+
+
+def seldom(seen: Attempts, server: Server, seconds: float) -> bool:
+    """At most five failed attempts a second, and some."""
+    return 1 <= len(seen.failed[server.port]) <= 5 * seconds
+
+
+@pytest.mark.parametrize("limit", [limit_of_role, limit_of_database, limit_of_server])
+def test_what_can_be_had_serves_all(server: Server, make_pool: Callable[..., Any], limit: Callable[..., Any]) -> None:
+    """Three sessions serve eight threads without an error, more are seldom tried for, and come when there is room."""
+    with ExitStack() as full:
+        full.enter_context(limit(server, SESSIONS))
+        pool = make_pool(connection_count=MOST, timeout=5)
+        with attempts() as seen, Crowd(lambda: pool.query("SELECT pg_sleep(0.01)"), 8) as crowd:
+            assert eventually(lambda: open_(pool) == SESSIONS)
+            time.sleep(LASTS)
+            assert open_(pool) == SESSIONS
+            few = seldom(seen, server, LASTS + 1)
+            full.close()
+            since = time.monotonic()
+            assert eventually(lambda: open_(pool) > SESSIONS)
+            grown = time.monotonic() - since
+            assert eventually(lambda: open_(pool) == MOST)
+    assert crowd.errors == []
+    assert max(each.seconds for each in crowd.all) < 1.0
+    assert few, seen.failed
+    assert grown < 1.0
+
+
+def test_the_last_session_is_for_requests(server: Server, make_pool: Callable[..., Any]) -> None:
+    """A server with room for one session: it does not go to the monitor while a request waits, whoever had it before."""
+    with limit_of_role(server, 1):
+        pool = make_pool(connection_count=2, min_connections=0, max_idle=0.2, timeout=5)
+        for _ in range(2):
+            assert outcome(pool.query, "SELECT 1").error is None
+            assert eventually(lambda: [each.application_name for each in server.sessions()] == ["pgdbpool:monitor"])
+
+
+OTHER = """
+import json, sys, time
+from benchmarks.attempts import attempts
+from pgdbpool import Pool
+from tests.life import Crowd
+
+config, seconds = json.loads(sys.argv[1]), float(sys.argv[2])
+with attempts() as seen, Pool(config) as pool:
+    pool.query("SELECT 1")
+    print(flush=True)
+    sys.stdin.readline()
+    with Crowd(lambda: pool.query("SELECT pg_sleep(0.01)"), 4) as crowd:
+        time.sleep(seconds)
+    print(json.dumps([[str(error) for error in crowd.errors], len(seen.failed.get(config["db"]["port"], []))]), flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_two_processes_share_what_there_is(server: Server, make_pool: Callable[..., Any]) -> None:
+    """Each of two pools wants more than the server has for both: all requests are served, and who stays gets the rest."""
+    config = server.config({"connection_count": MOST, "timeout": 5})
+    pool = make_pool(config)
+    pool.query("SELECT 1")
+    with python(OTHER, json.dumps(config), str(LASTS)) as other:
+        assert other.stdin is not None
+        assert other.stdout is not None
+        other.stdout.readline()
+        assert eventually(lambda: len(server.sessions("pgdbpool:monitor")) == 2)
+        with (
+            limit_of_role(server, MOST),
+            attempts() as seen,
+            Crowd(lambda: pool.query("SELECT pg_sleep(0.01)"), 4) as crowd,
+        ):
+            print(file=other.stdin, flush=True)
+            time.sleep(LASTS)
+            sessions = len(server.sessions())
+            errors, failed = json.loads(other.stdout.readline())
+            few = seldom(seen, server, LASTS + 1)
+            print(file=other.stdin, flush=True)
+            assert other.wait(10) == 0
+            assert eventually(lambda: open_(pool) == 4, 2.0)  # as many as ask at once
+    assert (crowd.errors, errors) == ([], [])
+    assert sessions == MOST
+    assert few, seen.failed
+    assert 1 <= failed <= 5 * (LASTS + 1)

@@ -1,0 +1,236 @@
+"""What strikes: one fault after the other, each over when its function returns, which says in few words what it did."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from tests.faults.client.ledger import KINDS
+from tests.faults.contestant import Contestant
+from tests.faults.proxy import Proxy
+from tests.faults.scene import ROLE, Scene
+
+__all__ = ["FAULTS", "Stage"]
+
+_WEB = f"SELECT pid FROM pg_stat_activity WHERE usename = '{ROLE}'"
+_TERMINATE = "SELECT pg_terminate_backend(pid) FROM unnest(%s::int[]) AS pid"
+
+
+class Stage:
+    """The server, the network before it, and the program that is struck. All chance is in ``dice``."""
+
+    def __init__(self, scene: Scene, proxy: Proxy, program: Contestant, connections: int) -> None:
+        self.scene, self.proxy, self.program, self.connections = scene, proxy, program, connections
+        self.stopped: list[tuple[float, float]] = []  # when the program itself stood still
+        self._forks = 0
+
+    @property
+    def dice(self) -> random.Random:
+        return self.scene.dice
+
+    def tell(self, order: str) -> object:
+        """An order to the program, and its answer."""
+        self.program.order(order)
+        return self.program.told("did", 60)["found"]
+
+    def sessions(self) -> list[int]:
+        """All backends of the program, its monitor's among them."""
+        return [pid for (pid,) in self.scene.sql(f"{_WEB} ORDER BY backend_start, pid")]
+
+    def end_some(self) -> int:
+        """Terminate at least one session; how many."""
+        there = self.sessions()
+        some = self.dice.sample(there, self.dice.randint(1, len(there))) if there else []
+        self.scene.sql(_TERMINATE, (some,))
+        return len(some)
+
+    def last(self, least: float, most: float) -> float:
+        """Let it last for a while; seconds."""
+        seconds = self.dice.uniform(least, most)
+        time.sleep(seconds)
+        return seconds
+
+    def another_fork(self) -> None:
+        self._forks += 1
+        self.tell(f"fork {self._forks}")
+
+
+# -- the server
+
+
+def restarted(stage: Stage) -> str:
+    mode = stage.dice.choice(("fast", "immediate"))
+    stage.scene.server.restart(mode)
+    return mode
+
+
+def backend_killed(stage: Stage) -> str:
+    there = stage.sessions()
+    if there:
+        os.kill(stage.dice.choice(there), signal.SIGKILL)
+        time.sleep(0.05)  # until the server has noticed
+    stage.scene.accepts()
+    return "kill -9"
+
+
+def sessions_terminated(stage: Stage) -> str:
+    return f"{stage.end_some()} sessions"
+
+
+def server_frozen(stage: Stage) -> str:
+    stage.scene.server.freeze()
+    try:
+        return f"{stage.last(0.5, 4.0):.1f} s"
+    finally:
+        stage.scene.server.thaw()
+
+
+def postmaster_frozen(stage: Stage) -> str:
+    stage.end_some()
+    return _frozen(stage, stage.scene.server.pid)
+
+
+def backend_frozen(stage: Stage) -> str:
+    there = stage.sessions()
+    return _frozen(stage, stage.dice.choice(there)) if there else "none is there"
+
+
+def _frozen(stage: Stage, pid: int) -> str:
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        return f"{stage.last(0.5, 3.0):.1f} s"
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
+
+def few_admitted(stage: Stage) -> str:
+    """The role may have fewer sessions than the program wants."""
+    limit = stage.dice.randint(1, stage.connections)
+    stage.scene.sql(f"ALTER ROLE {ROLE} CONNECTION LIMIT {limit}")
+    try:
+        return f"{limit} for {stage.end_some()} ended, {stage.last(0.5, 1.5):.1f} s"
+    finally:
+        stage.scene.sql(f"ALTER ROLE {ROLE} CONNECTION LIMIT -1")
+
+
+def password_changed(stage: Stage) -> str:
+    """Another password, and back: as the hash that was stored, so that nobody needs to know it."""
+    [(old,)] = stage.scene.sql("SELECT rolpassword FROM pg_authid WHERE rolname = %s", (ROLE,))
+    stage.scene.sql(f"ALTER ROLE {ROLE} PASSWORD 'another one'")
+    try:
+        return f"{stage.end_some()} ended, {stage.last(0.3, 1.5):.1f} s"
+    finally:
+        stage.scene.sql(f"ALTER ROLE {ROLE} PASSWORD %s", (old,))
+
+
+# -- the network
+
+
+def connections_ended(stage: Stage) -> str:
+    how = stage.dice.choice(("rst", "fin", "half"))
+    stage.proxy.end_all(how)  # type: ignore[arg-type]
+    return how
+
+
+def blackhole(stage: Stage) -> str:
+    stage.proxy.blackhole()
+    return _healed_after(stage, 0.5, 3.0)
+
+
+def refused(stage: Stage) -> str:
+    stage.proxy.refuse()
+    stage.proxy.end_all("rst")
+    return _healed_after(stage, 0.3, 3.0)
+
+
+def slow(stage: Stage) -> str:
+    stage.proxy.delay(stage.dice.uniform(0.01, 0.2))
+    return _healed_after(stage, 0.5, 2.0)
+
+
+def truncated(stage: Stage) -> str:
+    how, times = stage.dice.choice(("rst", "fin", "hang")), stage.dice.randint(1, 4)
+    stage.proxy.cut(stage.dice.randint(1, 400), how, times)  # type: ignore[arg-type]
+    return f"{times} by {how}, {_healed_after(stage, 0.5, 1.5)}"
+
+
+def answer_lost(stage: Stage) -> str:
+    """Or the question: of a COMMIT, an INSERT, anything."""
+    text, times = stage.dice.choice(("COMMIT", "INSERT", "balance")), stage.dice.randint(1, 4)
+    when, how = stage.dice.choice(("before", "after")), stage.dice.choice(("rst", "fin", "hang"))
+    stage.proxy.on(text, when, how, times)  # type: ignore[arg-type]
+    return f"{times} {text} {when} by {how}, {_healed_after(stage, 0.5, 1.0)}"
+
+
+def _healed_after(stage: Stage, least: float, most: float) -> str:
+    try:
+        return f"{stage.last(least, most):.1f} s"
+    finally:
+        stage.proxy.heal()
+
+
+# -- the program
+
+
+def resized(stage: Stage) -> str:
+    count = stage.dice.randint(2, 12)
+    stage.tell(f"resize {count}")
+    stage.last(0.2, 1.0)
+    stage.tell(f"resize {stage.connections}")
+    return f"to {count} and back"
+
+
+def drained(stage: Stage) -> str:
+    stage.tell("drain")
+    seconds = stage.last(0.0, 0.5)
+    stage.tell("resume")
+    return f"{seconds:.1f} s"
+
+
+def made_again(stage: Stage) -> str:
+    stage.tell("init")
+    return "init"
+
+
+def program_stopped(stage: Stage) -> str:
+    began = time.monotonic()
+    stage.program.signal(signal.SIGSTOP)
+    try:
+        return f"{stage.last(1.0, 1.5):.1f} s"
+    finally:
+        stage.program.signal(signal.SIGCONT)
+        stage.stopped.append((began, time.monotonic()))
+
+
+def forked(stage: Stage) -> str:
+    stage.another_fork()
+    return f"a child asks {len(KINDS)} times"
+
+
+FAULTS: list[Callable[[Stage], str]] = [
+    restarted,
+    backend_killed,
+    sessions_terminated,
+    server_frozen,
+    postmaster_frozen,
+    backend_frozen,
+    few_admitted,
+    password_changed,
+    connections_ended,
+    blackhole,
+    refused,
+    slow,
+    truncated,
+    answer_lost,
+    resized,
+    drained,
+    made_again,
+    program_stopped,
+    forked,
+]
