@@ -129,9 +129,9 @@ class Watch:
                 self._buried.append(session)
 
     def _is_heard_of(self, session: Session) -> bool:
-        """Whether its server has answered a probe since the cut; after a minute nobody waits for that any more."""
-        answered = (each.answered_at or 0.0 for each in self.monitors if each.label == session.label)
-        return max(answered, default=0.0) > session.cut_at or monotonic() > session.cut_at + _FORGOTTEN
+        """Whether its server has given a sign of life since the cut; after a minute nobody waits for that any more."""
+        seen = max((each.seen_at for each in self.monitors if each.label == session.label), default=0.0)
+        return seen > session.cut_at or monotonic() > session.cut_at + _FORGOTTEN
 
     def after_fork_in_child(self) -> None:
         self._buried.clear()
