@@ -54,7 +54,7 @@ class Watch:
             return TICK
         self.let_go()
         guests = list(self._guests)
-        busy = bool(guests)
+        busy = bool(guests or self._buried)
         for session in guests:
             _cut_if_late(session, now)
         for monitor in self.monitors.values():
