@@ -9,7 +9,7 @@ from time import monotonic
 
 from pgdbpool.driver.session import Session
 from pgdbpool.engine.endpoint import Endpoint
-from pgdbpool.engine.keeper import Stock, drained
+from pgdbpool.engine.keeper import Keeper, Stock, drained
 from pgdbpool.engine.monitor import PATIENCE, Monitor
 from pgdbpool.engine.owners import describe, where_now
 from pgdbpool.engine.strays import is_astray
@@ -41,6 +41,7 @@ class Watch:
         self._grow = grow
         self._reroute = reroute
         self.monitors: dict[Endpoint, Monitor] = {}
+        self.keepers: dict[Endpoint, Keeper] = {}
         self._buried: deque[Session] = deque()
         self._due = float("inf")
         self.ended = False  # set by the thread that closed the pool, when nothing is cut any more
@@ -93,7 +94,7 @@ class Watch:
         """Look at one connection; true when it is in use."""
         _cut_if_late(slot.resource, now)
         turn, owner = slot.turn, slot.owner
-        astray = is_astray(slot, turn, now)
+        astray = is_astray(slot, turn, self.keepers[slot.shelf.source].has)
         if owner is None:
             if astray:
                 stock.group.discard(slot)
