@@ -18,6 +18,7 @@ from tests.faults import measured
 from tests.faults.client.ledger import ACCOUNTS
 from tests.faults.contestant import Contestant
 from tests.faults.measured import Case, Limits, Measured, Request, Window
+from tests.faults.namespace import Namespace
 
 __all__ = ["BUSY", "DATABASE", "PASSWORD", "ROLE", "Load", "Scene"]
 
@@ -29,8 +30,9 @@ _SETTINGS = {"fsync": "off", "max_connections": "120"}
 class Scene:
     """One run of one row. ``seed`` decides all that is left to chance; ``short`` asks for the short form.
 
-    ``results`` has what became of each peer. The server is made when it is first asked for. ``ease``: by which factor
-    a peer's limits are eased.
+    ``results`` has what became of each peer. The server is made when it is first asked for; ``settings`` (its own) and
+    ``net`` (the namespace in which it is to be born) are to be set before. ``ease``: by which factor a peer's limits are
+    eased.
     """
 
     def __init__(
@@ -45,7 +47,8 @@ class Scene:
         self.peers, self.seed, self.short, self.limits, self.ease = peers, seed, short, limits, ease
         self.dice = random.Random(seed)
         self.results: dict[str, Measured] = {}
-        self.settings: dict[str, str] = {}  # of the server, to be set before it is asked for
+        self.settings: dict[str, str] = {}
+        self.net: Namespace | None = None
         self._stack = ExitStack()
 
     def __enter__(self) -> Scene:
@@ -57,9 +60,18 @@ class Scene:
     @cached_property
     def server(self) -> Cluster:
         """A server of this run alone."""
-        server = self._stack.enter_context(Cluster(settings={**_SETTINGS, **self.settings}))
+        net, place = self.net, {"listen_addresses": self.host}
+        rules = "host all all samenet scram-sha-256\n" if net else None
+        server = Cluster(settings={**_SETTINGS, **place, **self.settings}, hba=rules)
+        self._stack.callback(server.close)
+        net.run(server.start) if net else server.start()
         self.furnish(server)
         return server
+
+    @property
+    def host(self) -> str:
+        """The server's address."""
+        return self.net.address if self.net else "127.0.0.1"
 
     def entered(self, context: Any) -> Any:
         """Enter a context that is left when the run is over."""
@@ -121,7 +133,7 @@ class Scene:
     # -- the pools
 
     def place(self, peer: str, **other: Any) -> dict[str, Any]:
-        place = {"host": "127.0.0.1", "port": self.server.port, "dbname": DATABASE, "user": ROLE, "password": PASSWORD}
+        place = {"host": self.host, "port": self.server.port, "dbname": DATABASE, "user": ROLE, "password": PASSWORD}
         return {**place, "application_name": self.name(peer), "sslmode": "disable", **other}
 
     def contestant(self, peer: str, script: str, args: Mapping[str, Any], **setting: Any) -> Contestant:
