@@ -10,7 +10,7 @@ _SETTING = {"connections": 12, "minimum": 12}  # each hang keeps one
 
 @row("18")
 def commit_lost(scene: Scene) -> None:
-    """COMMIT or its answer is lost by RST, FIN or silence: the pool says that it is in doubt, and sends nothing again."""
+    """COMMIT or its answer is lost by RST, FIN or silence: the pool says that it is in doubt, and repeats nothing."""
     scene.play("doubt:commits", setting=_SETTING)
 
 

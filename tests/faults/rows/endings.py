@@ -39,5 +39,5 @@ def connections_ended_under_load(scene: Scene) -> None:
 
 @row("22c")
 def answers_cut_short(scene: Scene) -> None:
-    """Long answers come in drips, or end in the middle by RST, FIN or silence: one error each, and never a short one."""
+    """Long answers come in drips, or end in the middle by RST, FIN or silence: one error each, none is short."""
     scene.play("cutting:cutting", setting={"acquire": 1.0})
