@@ -23,6 +23,7 @@ _STALL = 1.0  # seconds by which a tick is late when the process itself stood st
 _CALM = 1.0  # between two looks at a single server when nothing is borrowed
 _OVERDUE = 0.25  # seconds after which a probe's answer is missed, and requests go elsewhere if they can
 _LONG = 0.2  # seconds in which an answer is usually there: after that the server is asked out of turn
+_FORGOTTEN = 60.0  # seconds
 _SILENT = f"the server was silent for {PATIENCE:g} s"
 
 
@@ -120,9 +121,17 @@ class Watch:
             self.let_go()
 
     def let_go(self) -> None:
-        """Close the duplicate sockets of what was buried."""
-        for session in drained(self._buried):
-            session.let_go()
+        """Close the duplicate sockets of what was buried; of what was cut, when its server can hear of it."""
+        for session in list(drained(self._buried)):
+            if self.ended or not session.cut or self._is_heard_of(session):
+                session.let_go()
+            else:
+                self._buried.append(session)
+
+    def _is_heard_of(self, session: Session) -> bool:
+        """Whether its server has answered a probe since the cut; after a minute nobody waits for that any more."""
+        answered = (each.answered_at or 0.0 for each in self.monitors if each.label == session.label)
+        return max(answered, default=0.0) > session.cut_at or monotonic() > session.cut_at + _FORGOTTEN
 
     def after_fork_in_child(self) -> None:
         self._buried.clear()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from types import MappingProxyType
@@ -20,9 +20,10 @@ from tests.faults.contestant import Contestant
 from tests.faults.measured import Case, Limits, Measured, Request, Window
 from tests.faults.namespace import Namespace
 
-__all__ = ["DATABASE", "PASSWORD", "ROLE", "Load", "Scene"]
+__all__ = ["BUSY", "DATABASE", "PASSWORD", "ROLE", "Load", "Scene"]
 
 ROLE, PASSWORD, DATABASE = "web", "a secret of the tests", "shop"
+BUSY = "slow 0.03"  # an order: reads that long have 16 threads keep 8 connections busy
 _SETTINGS = {"fsync": "off", "max_connections": "120"}
 
 
@@ -178,20 +179,21 @@ class Scene:
         script: str,
         *,
         seconds: float = 60,
-        meanwhile: Callable[[Iterable[Contestant]], None] = lambda _: None,
+        meanwhile: Callable[[Mapping[str, Contestant]], None] = lambda running: None,
         **args: Any,
     ) -> dict[str, list[Case]]:
         """Every pool under the same script, all at once; ``setting`` in ``args`` is more of ``peers.Setting``.
 
+        ``meanwhile`` is called when they run, and may wait for their news, give them orders and strike.
         The scripts return lists of ``Case``. Among their arguments, ``admin`` is how to be the superuser, ``ease`` by which
-        factor the script's own limits of time are eased. ``meanwhile`` is called while they run.
+        factor the script's own limits of time are eased.
         """
         setting = args.pop("setting", {})
         admin = {"host": str(self.server.socket_dir), "port": self.server.port, "user": "postgres", "dbname": DATABASE}
         words = {"admin": admin, "seed": self.seed, "short": self.short, **args}
         own = {peer: {"schema": self.schema(peer), "ease": self.ease.get(peer, 1.0)} for peer in self.peers}
         running = {peer: self.contestant(peer, script, {**words, **own[peer]}, **setting) for peer in self.peers}
-        meanwhile(running.values())
+        meanwhile(running)
         found = {peer: [Case(*each) for each in one.told("done", seconds)["result"]] for peer, one in running.items()}
         self.results.update({peer: measured.of_cases(cases) for peer, cases in found.items()})
         return found

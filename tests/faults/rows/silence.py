@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 from tests.faults.contestant import Contestant
 from tests.faults.measured import LATE
@@ -42,15 +42,15 @@ def transaction_cut_off(scene: Scene) -> None:
     """A transaction holds a lock when the kernel drops every packet for 7 s: afterwards the lock is not in the way."""
     net = scene.net = scene.entered(Namespace())
 
-    def silence(clients: Iterable[Contestant]) -> None:
-        for each in clients:
+    def silence(clients: Mapping[str, Contestant]) -> None:
+        for each in clients.values():
             each.told("locked", 30)
         net.drop(scene.server.port)
-        for each in clients:
+        for each in clients.values():
             each.order("silent")
         scene.sleep(7, 3.5)
         net.heal()
-        for each in clients:
+        for each in clients.values():
             each.order("over")
 
     scene.play("locking:locking", meanwhile=silence, setting={"connections": 2, "minimum": 2})
