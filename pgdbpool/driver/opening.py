@@ -92,7 +92,7 @@ def open_session(
     raw = _connected(endpoint, group, quirks)
     try:
         extensions.connection.autocommit.__set__(raw, True)  # type: ignore[attr-defined]
-        session = Session(raw, endpoint.pooler, statement_limit(endpoint, group))
+        session = Session(raw, endpoint, statement_limit(endpoint, group))
     except BaseException:  # no descriptor for its duplicate, for one
         extensions.connection.close(raw)
         raise

@@ -76,7 +76,7 @@ class Single(Engine):
     def open_wanted(self, shelf: Shelf, *, asked: bool = False) -> bool:
         """Open a connection, if one is wanted and its server may be dialled now; false if not."""
         stock = self.stock_of(shelf)
-        if not shelf.source.dial(knock=False):
+        if not shelf.source.dial(knock=asked):
             return False
         try:
             if not stock.group.reserve(shelf, asked=asked):

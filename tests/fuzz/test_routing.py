@@ -1,0 +1,95 @@
+"""Any servers: what must hold of where requests go, whatever is known of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pgdbpool.waiting import View
+from pgdbpool.waiting.routing import aim
+from tests.fuzz import fuzz
+
+WRITING = ("primary", "read-write")
+needs = st.sampled_from(["any", *WRITING, "standby", "read-only", "prefer-standby"])
+views = st.builds(
+    View,
+    role=st.sampled_from(["unknown", "primary", "standby"]),
+    read_only=st.booleans(),
+    there=st.booleans(),
+    away=st.booleans(),
+    silent=st.booleans(),
+    full=st.booleans(),
+    drained=st.sampled_from([False, False, True]),
+    weight=st.sampled_from([0.0, 0.1, 1.0, 3.0]),
+    identity=st.sampled_from([None, None, "a", "b"]),
+    fixed=st.booleans(),
+)
+servers = st.lists(views, max_size=5)
+
+
+def _may(need: str, view: View) -> bool:
+    """Whether a server of that role is one for this need (libpq's words), or may turn out to be."""
+    if need in ("any", "prefer-standby") or view.role == "unknown":
+        return True
+    if need == "read-only":
+        return view.role == "standby" or view.read_only
+    return view.role == ("standby" if need == "standby" else "primary") and not (need == "read-write" and view.read_only)
+
+
+@pytest.mark.contract("3.group.target.1")
+@fuzz(300, 50_000)
+@given(needs, servers)
+def test_only_who_may_serve_serves(need: Any, known: list[View]) -> None:
+    """Never a drained server or one of the wrong role; one that is there goes before those that are not."""
+    found = aim(need, known)
+    fit = [i for i, view in enumerate(known) if _may(need, view)]
+    usable = [i for i in fit if not known[i].drained]
+    assert {*found.serve, *found.keep} <= {*usable}
+    assert {*fit} <= {*found.hope}
+    assert bool(found.serve) == bool(found.keep) == bool(usable)
+    there = [i for i in found.serve if known[i].there]
+    assert there in ([], list(found.serve))
+    if any(known[i].there for i in usable):
+        assert there
+        assert len(found.serve) == 1 or need not in WRITING
+    for each in found:
+        assert list(each) == sorted(set(each))
+
+
+@pytest.mark.contract("5.target-any.1")
+@fuzz(300, 50_000)
+@given(needs, servers, st.data())
+def test_what_does_not_matter_changes_nothing(need: Any, known: list[View], data: st.DataObject) -> None:
+    """A drained server more, for ``any`` the roles, for writing the weights, and in which order those stand that read."""
+    found = aim(need, known)
+    drained = replace(data.draw(views), drained=True)
+    assert aim(need, [*known, drained])[:2] == found[:2]
+    if need == "any":
+        others = data.draw(st.lists(views, min_size=len(known), max_size=len(known)))
+        changed = [replace(a, role=b.role, read_only=b.read_only, identity=b.identity) for a, b in zip(known, others, strict=True)]
+        assert aim(need, changed)[:2] == found[:2]
+    elif need in WRITING:
+        assert aim(need, [replace(view, weight=1.0) for view in known]) == found
+    if need not in WRITING:
+        alone = [replace(view, identity=None) for view in known]
+        order = data.draw(st.permutations(range(len(known))))
+        moved = aim(need, [alone[i] for i in order])
+        assert [sorted(order[i] for i in each) for each in moved] == [list(each) for each in aim(need, alone)]
+
+
+@pytest.mark.contract("3.endpoint.weight.1")
+@fuzz(300, 50_000)
+@given(needs, servers)
+def test_who_has_no_weight_reads_last(need: Any, known: list[View]) -> None:
+    """A server of weight 0 serves reads only where every other one that may is not there."""
+    if need in WRITING:
+        return
+    alone = [replace(view, identity=None) for view in known]
+    serve = aim(need, alone).serve
+    others = [view for i, view in enumerate(alone) if i not in serve and _may(need, view) and not view.drained]
+    if any(alone[i].weight == 0 and alone[i].there for i in serve):
+        assert not any(view.there and view.weight for view in others)
