@@ -17,7 +17,7 @@ _EARLIEST, _LATEST = 20, 40_000  # bytes of an answer of about 60,000
 
 
 def cutting(peer: Peer, setting: Setting, link: Link, *, seed: int, ease: float, **_: Any) -> list[list[Any]]:
-    """As many answers as there are connections, in drips and then cut: whole, or one error each; never short or another's."""
+    """As many answers at once as there are connections: in drips they are whole, and cut short they are errors."""
     dice, patience, cases = random.Random(seed), hung_after(setting, ease), []
     with behind_proxy(peer, setting) as (mine, proxy):
 

@@ -27,7 +27,7 @@ def connections_ended_while_idle(scene: Scene) -> None:
 
 @row("22b", failed=IN_FLIGHT, told=3.7, back=0.1, clean=0.1)
 def connections_ended_under_load(scene: Scene) -> None:
-    """All connections end by RST, by FIN, or for reading only, while half of them are used: one error at most for each."""
+    """All connections end by RST, by FIN, or for reading only, while half of them are used: one error each at most."""
     proxy = scene.entered(Proxy(scene.host, scene.server.port))
     with scene.load(place={"port": proxy.port}) as load:
         load.order("slow 0.015")
@@ -39,5 +39,5 @@ def connections_ended_under_load(scene: Scene) -> None:
 
 @row("22c")
 def answers_cut_short(scene: Scene) -> None:
-    """Long answers come in drips, or end in the middle by RST, FIN or silence: whole, or one error each; never short."""
+    """Long answers come in drips, or end in the middle by RST, FIN or silence: one error each, none is short."""
     scene.play("cutting:cutting", setting={"acquire": 1.0})

@@ -17,7 +17,7 @@ _TCP = {"keepalives_idle": 1, "keepalives_interval": 1, "keepalives_count": 2, "
 
 @row("9a", needs=why_not, failed=LATE, told=5.2, back=1.0, clean=1.2)
 def blackhole(scene: Scene) -> None:
-    """The kernel drops every packet for 10 s: nobody waits for TCP, whose next attempt comes seconds after the end."""
+    """The kernel drops every packet for 10 s: nobody waits for TCP, which would try again seconds after the end."""
     net = scene.net = scene.entered(Namespace())
     with scene.load() as load, load.fault() as struck:
         net.drop(scene.server.port)
@@ -39,7 +39,7 @@ def blackhole_behind_a_proxy(scene: Scene) -> None:
 
 @row("9c", needs=why_not)
 def transaction_cut_off(scene: Scene) -> None:
-    """A transaction has locked a row when the kernel drops every packet for 7 s: whoever wants that row afterwards has it."""
+    """A transaction holds a lock when the kernel drops every packet for 7 s: afterwards the lock is not in the way."""
     net = scene.net = scene.entered(Namespace())
 
     def silence(clients: Mapping[str, Contestant]) -> None:

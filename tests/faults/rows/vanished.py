@@ -10,7 +10,7 @@ from tests.faults.scene import Scene
 
 @row("22d", needs=why_not, failed=LATE, told=5.2, back=1.0, clean=1.2)
 def server_unreachable_by_icmp(scene: Scene) -> None:
-    """For 7 s all packets are answered by ICMP, which an open connection ignores while new ones are refused: nobody hangs."""
+    """Packets are answered by ICMP for 7 s, which open connections ignore, and new ones are refused: nobody hangs."""
     net = scene.net = scene.entered(Namespace())
     with scene.load() as load, load.fault() as struck:
         net.reject("icmp", scene.server.port)
