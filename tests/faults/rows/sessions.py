@@ -6,8 +6,6 @@ from tests.faults.measured import IN_FLIGHT
 from tests.faults.rows.row import row
 from tests.faults.scene import Scene
 
-_TERMINATE = "SELECT pg_terminate_backend(pid) FROM unnest(%s::int[]) AS pid"
-
 
 @row("1", told=3.7, back=0.1, clean=0)
 def all_sessions_terminated_while_idle(scene: Scene) -> None:
@@ -16,7 +14,7 @@ def all_sessions_terminated_while_idle(scene: Scene) -> None:
         load.order("pause")
         scene.sleep(0.5, 0.3)
         with load.fault():
-            scene.sql(_TERMINATE, (scene.sessions(),))
+            scene.terminate(scene.sessions())
             scene.sleep(0.1)
         load.order("resume")
 
@@ -27,5 +25,5 @@ def all_sessions_terminated_under_load(scene: Scene) -> None:
     with scene.load() as load:
         for _ in range(3):
             with load.fault():
-                scene.sql(_TERMINATE, (scene.sessions(),))
+                scene.terminate(scene.sessions())
             scene.sleep(0.8, 0.4)
