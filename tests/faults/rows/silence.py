@@ -58,7 +58,7 @@ def transaction_cut_off(scene: Scene) -> None:
 
 @row("10a", needs=why_not, failed=LATE, told=5.0, back=1.0, clean=1.0)
 def link_down(scene: Scene) -> None:
-    """The cable is pulled for 7 s while queries run that may run for ever: TCP's settings alone end them in time."""
+    """The cable is pulled for 7 s while queries run without a limit: TCP's own, which the others leave to libpq, end them."""
     net = scene.net = scene.entered(Namespace())
     ours = {"endpoint": {"libpq": _TCP, "query_timeout": 0}, "group": {"query_timeout": 0}}
     with scene.load(ours=ours) as load:
