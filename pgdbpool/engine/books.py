@@ -253,6 +253,7 @@ class Books:
             slot.shelf.members.remove(slot)
             slot.shelf.past_turns += slot.turn
             slot.shelf.past_held += slot.held
+            self._send_home()  # with the last one may go what was left of hope
             grow = self._wants(slot.shelf)
         if news:
             self.hooks.condemned(slot.shelf)

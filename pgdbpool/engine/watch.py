@@ -9,7 +9,7 @@ from time import monotonic
 
 from pgdbpool.driver.session import Session
 from pgdbpool.engine.endpoint import Endpoint
-from pgdbpool.engine.keeper import Stock, drained
+from pgdbpool.engine.keeper import Keeper, Stock, drained
 from pgdbpool.engine.monitor import PATIENCE, Monitor
 from pgdbpool.engine.owners import describe, where_now
 from pgdbpool.engine.strays import is_astray
@@ -41,6 +41,7 @@ class Watch:
         self._grow = grow
         self._reroute = reroute
         self.monitors: dict[Endpoint, Monitor] = {}
+        self.keepers: dict[Endpoint, Keeper] = {}
         self._buried: deque[Session] = deque()
         self._due = float("inf")
         self.ended = False  # set by the thread that closed the pool, when nothing is cut any more
@@ -54,7 +55,7 @@ class Watch:
             return TICK
         self.let_go()
         guests = list(self._guests)
-        busy = bool(guests)
+        busy = bool(guests or self._buried)
         for session in guests:
             _cut_if_late(session, now)
         for monitor in self.monitors.values():
@@ -93,7 +94,7 @@ class Watch:
         """Look at one connection; true when it is in use."""
         _cut_if_late(slot.resource, now)
         turn, owner = slot.turn, slot.owner
-        astray = is_astray(slot, turn, now)
+        astray = is_astray(slot, turn, self.keepers[slot.shelf.source].has)
         if owner is None:
             if astray:
                 stock.group.discard(slot)
@@ -129,9 +130,9 @@ class Watch:
                 self._buried.append(session)
 
     def _is_heard_of(self, session: Session) -> bool:
-        """Whether its server has answered a probe since the cut; after a minute nobody waits for that any more."""
-        answered = (each.answered_at or 0.0 for each in self.monitors if each.label == session.label)
-        return max(answered, default=0.0) > session.cut_at or monotonic() > session.cut_at + _FORGOTTEN
+        """Whether its server has given a sign of life since the cut; after a minute nobody waits for that any more."""
+        seen = max((each.seen_at for each in self.monitors if each.label == session.label), default=0.0)
+        return seen > session.cut_at or monotonic() > session.cut_at + _FORGOTTEN
 
     def after_fork_in_child(self) -> None:
         self._buried.clear()

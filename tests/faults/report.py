@@ -19,8 +19,9 @@ comparison, `make faults PEERS=1 SEEDS=5` with all of them, and writes this page
 
 ## In one table
 
-✓ within the row's limits, ✗ not; then how many requests failed of how many, and how long the longest took. A row without a time
-is a script: how many of the cases that it tries did not end as they should. Of several seeds each figure is the worst.
+✓ within the row's limits, ✗ not; then how many requests failed of how many, and how long the longest took; † marks a ledger
+that is not exact: something is lost, twice or halved, or there although its writer was told that it had failed. A row without a
+time is a script: how many of the cases that it tries did not end as they should. Of several seeds each figure is the worst.
 
 {table}
 
@@ -87,7 +88,7 @@ def _standing(record: Record, ran: list[str]) -> str:
     for number in short:
         better = [peer for peer in record.peers if _passes(record, number, peer)]
         others = f" ({', '.join(better)} {'is' if len(better) == 1 else 'are'} here)" if better else ""
-        said.append(f"- {_link(ROWS[number])}{others}")
+        said.append(f"- {_link(ROWS[number])}{' (its script failed)' if record.is_broken(number) else others}")
     return "\n".join(said)
 
 
@@ -120,7 +121,8 @@ def _cell(record: Record, number: str, peer: str) -> str:
     if found is None:
         return "–"
     wait = "" if "cases" in found.facts else f", {found.worst:.1f} s"
-    return f"{'✗' if found.problems else '✓'} {found.failed}/{found.requests}{wait}"
+    ledger = "" if found.ledger in ("", "exact") else " †"
+    return f"{'✗' if found.problems else '✓'} {found.failed}/{found.requests}{wait}{ledger}"
 
 
 # -- row by row

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import random
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -40,7 +41,7 @@ def interrupted(peer: Peer, setting: Setting, link: Link, *, schema: str, seed: 
 class _Storm:
     """Threads that ask, and one that throws into them."""
 
-    threads, patience = 16, 40.0
+    threads, patience = 16, 4.0  # seconds without one that lands
 
     def __init__(self, peer: Peer, schema: str, seed: int) -> None:
         self._peer, self._schema, self._seed = peer, schema, seed
@@ -54,18 +55,24 @@ class _Storm:
         return sum(self._struck)
 
     def strike(self, times: int) -> None:
-        """Throw until so many have landed."""
+        """Throw until so many have landed, or until none lands any more."""
+        usual = sys.getswitchinterval()
+        sys.setswitchinterval(1e-5)  # so that they are struck in the middle of things, and not only where they wait
         threads = [self._start(number) for number in range(self.threads)]
-        limit = time.monotonic() + self.patience
-        while self.landed < times and time.monotonic() < limit:
+        before, landed_at = 0, time.monotonic()
+        while before < times and time.monotonic() < landed_at + self.patience:
+            if self.landed > before:
+                before, landed_at = self.landed, time.monotonic()
             time.sleep(self._dice.random() * 0.004)
             number = self._dice.randrange(self.threads)
             if not threads[number].is_alive():  # struck where it noted that it was struck
                 threads[number] = self._start(number)
             _throw(threads[number])
         self._over.set()
+        limit = time.monotonic() + 5.0
         for thread in threads:
-            thread.join(5.0)
+            thread.join(max(0.0, limit - time.monotonic()))
+        sys.setswitchinterval(usual)
 
     def _start(self, number: int) -> threading.Thread:
         thread = threading.Thread(target=self._run, args=(number,), daemon=True)
@@ -84,16 +91,19 @@ class _Storm:
                 time.sleep(0.001)
 
     def _ask(self, dice: random.Random) -> None:
-        way, key = dice.randrange(3), str(dice.random())
+        way, key = dice.randrange(6), str(dice.random())
         if way == 0:
             found = self._peer.query("SELECT %s", (key,))
         elif way == 1:
             with self._peer.transaction() as run:
                 run(f"INSERT INTO {self._schema}.entry VALUES (%s)", (key,))
                 found = run("SELECT %s", (key,))
-        else:
+        elif way == 2:
             with self._peer.checkout() as connection:
                 found = rows(connection, "SELECT %s", (key,))
+        else:  # the pool's own work, and nothing else
+            with self._peer.checkout():
+                found = [(key,)]
         self.answers += 1
         self.wrong += [tuple(row) for row in found] != [(key,)]
 
