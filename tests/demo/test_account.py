@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,3 +64,10 @@ def test_a_folder_that_the_account_cannot_reach(tmp_path: Path) -> None:
     with pytest.raises(PermissionError, match="can reach none of"):
         folder_for(Account("nobody", NOBODY, NOBODY), tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_container_without_accounts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For root without an /etc/passwd the usual id of ``nobody`` will do."""
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(pwd, "getpwall", list)
+    assert unprivileged() == Account("nobody", NOBODY, NOBODY)
