@@ -11,6 +11,7 @@ from pgdbpool.access.desk import Desk
 from pgdbpool.access.handler import Handler, Transaction
 from pgdbpool.access.results import Result
 from pgdbpool.config import parse
+from pgdbpool.engine.endpoint import latest_error
 from pgdbpool.engine.engine import Engine
 from pgdbpool.engine.owners import open_transaction, present_owner
 from pgdbpool.engine.single import Single
@@ -54,7 +55,7 @@ class Pool:
         except PoolError as reason:
             self._engine.close(0)
             error = PoolTimeout(f"the pool is not ready after {monotonic() - began:.2f} s: {reason}")
-            raise error from (reason.__cause__ or self._engine.last_error())
+            raise error from (reason.__cause__ or latest_error(self._engine.endpoints))
 
     def desk(self, group: str | None) -> Desk:
         """Internal: the group's desk. Raises ``UnconfiguredGroupError``."""
@@ -159,7 +160,11 @@ class Pool:
         return foreign.getconn(self.desk(group), self._engine.loans, key, timeout)
 
     def putconn(self, conn: Any, key: Hashable = None, close: bool = False) -> None:
-        """Give back what ``getconn`` took; what was not committed is rolled back. ``close=True`` closes it."""
+        """Give back what ``getconn`` took; what was not committed is rolled back. ``close=True`` closes it.
+
+        Raises ``PoolError`` for what this pool has not lent, or not to this thread: another one may give back a connection
+        that was taken with a ``key``, by saying it.
+        """
         foreign.putconn(self._engine.loans, conn, key, close)
 
     def has_lent(self, conn: Any) -> bool:

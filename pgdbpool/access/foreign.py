@@ -116,7 +116,8 @@ def putconn(loans: Loans, raw: Any, key: Hashable, close: bool) -> None:
     """Give back what ``getconn`` took: what was not committed is rolled back. Raises ``PoolError`` for any other."""
     loan = loans.leave(raw, key)
     if loan is None:
+        lent = "getconn() of this pool has not lent to this thread"
         raise PoolError(
-            "putconn() of a connection that getconn() of this pool has not lent to this thread, or which is back already"
+            f"putconn() of a connection that {lent}, or which is back already; another thread has to say its key"
         )
     loan.leave(commit=False, close=close)

@@ -10,6 +10,8 @@ from pgdbpool.engine.owners import place_of_caller, present_owner
 from pgdbpool.errors import PoolError
 from pgdbpool.waiting import Slot
 
+_NOT_HELD = "this connection was given back, or never taken: it can be used inside its `with` block only"
+
 
 class Hold:
     """What holds a connection for longer than one statement, one at a time. It can be used again when it has ended."""
@@ -37,9 +39,7 @@ class Hold:
     def _held(self) -> Slot:
         slot = self._slot
         if slot is None:
-            raise PoolError(
-                "this connection was given back, or never taken: it can be used inside its `with` block only"
-            )
+            raise PoolError(_NOT_HELD)
         if slot.owner is not self._owner or slot.turn != self.turn:
             raise PoolError("this connection was taken back: after a fork, or after its thread had ended")
         return slot

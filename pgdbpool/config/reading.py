@@ -23,11 +23,9 @@ def parse(config: object, *, dealt: bool = False) -> PoolOptions:
     rules.check(endpoints, list(groups.values()))
     if problems:
         raise ConfigError(*problems)
-    return root.made(  # type: ignore[no-any-return]
-        endpoints=tuple(each.made() for each in endpoints),
-        groups=ReadOnly({name: each.made(name=name) for name, each in groups.items()}),
-        dealt=dealt,
-    )
+    servers = tuple(each.made() for each in endpoints)
+    named = ReadOnly({name: each.made(name=name) for name, each in groups.items()})
+    return root.made(endpoints=servers, groups=named, dealt=dealt)  # type: ignore[no-any-return]
 
 
 def checked(key: str, value: object) -> Any:

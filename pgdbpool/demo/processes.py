@@ -157,7 +157,7 @@ def _watch(folder: Path) -> None:
     remove_folder(folder)
 
 
-if __name__ == "__main__":
+if __name__ == "__main__":  # pragma: no cover (the watcher's own process: -S keeps coverage out)
     for _number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(_number, signal.SIG_IGN)
     _watch(Path(sys.argv[1]))

@@ -181,6 +181,5 @@ def _guarded_class(factory: Any) -> Any:
     """``factory`` with the guard in front; as it is where it is no class of cursors (best effort)."""
     if not (isinstance(factory, type) and issubclass(factory, extensions.cursor)):
         return factory
-    return type(
-        factory.__name__, (_CursorGuard, factory), {"__doc__": factory.__doc__, "__module__": factory.__module__}
-    )
+    names = {"__doc__": factory.__doc__, "__module__": factory.__module__}
+    return type(factory.__name__, (_CursorGuard, factory), names)

@@ -6,6 +6,7 @@ import math
 import os
 import re
 import socket
+import threading
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -92,7 +93,7 @@ def open_session(
     raw = _connected(endpoint, group, quirks)
     try:
         extensions.connection.autocommit.__set__(raw, True)  # type: ignore[attr-defined]
-        session = Session(raw, endpoint.pooler, statement_limit(endpoint, group))
+        session = Session(raw, endpoint, statement_limit(endpoint, group))
     except BaseException:  # no descriptor for its duplicate, for one
         extensions.connection.close(raw)
         raise
@@ -136,6 +137,7 @@ def _dialled(endpoint: EndpointOptions, group: GroupOptions, quirks: set[str], p
         _look_for_descriptors(error)
         shown = re.sub(rf"(?<!\w){re.escape(password or ' ')}(?!\w)", "***", str(error))
         if password and shown != str(error):  # libpq does not do that today; nothing promises that it never will
+            error.__traceback__ = None
             raise psycopg2.OperationalError(shown) from None
         raise
 
@@ -146,7 +148,7 @@ def _look_for_descriptors(error: BaseException) -> None:
         try:
             socket.socket().close()
         except OSError as reason:
-            raise psycopg2.OperationalError(str(reason)) from error
+            raise psycopg2.OperationalError(str(reason)) from error.with_traceback(None)  # which has the password
 
 
 def _asked(password: Any) -> str | None:
@@ -155,11 +157,19 @@ def _asked(password: Any) -> str | None:
         return password  # type: ignore[no-any-return]
     try:
         answer = password()
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if not _is_failure(error):
+            raise
         raise psycopg2.OperationalError(f"pass: the callable raised {type(error).__name__}") from error
     if not isinstance(answer, str):
         raise psycopg2.OperationalError(f"pass: the callable returned {type(answer).__name__}; it must return a str")
     return answer
+
+
+def _is_failure(error: BaseException) -> bool:
+    """Of the user's callable: sys.exit() too where it ends nothing; in the main thread it may be a signal handler's."""
+    in_main = threading.current_thread() is threading.main_thread()
+    return isinstance(error, Exception) or (isinstance(error, SystemExit) and not in_main)
 
 
 def _furnish(session: Session, group: GroupOptions) -> None:
@@ -182,8 +192,8 @@ def _let_prepare(session: Session, key: str, call: Callable[[Any], Any], heard: 
     try:
         try:
             call(raw)
-        except (Exception, SystemExit) as error:
-            if session.lost:
+        except BaseException as error:
+            if session.lost or not _is_failure(error):
                 raise
             first_line = str(error).partition("\n")[0]  # the others quote the statement
             raise Unprepared(f"{key} raised {type(error).__name__}: {first_line}") from error

@@ -6,6 +6,7 @@ import os
 import select
 import socket
 import stat
+import struct
 from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
@@ -14,6 +15,7 @@ from typing import Any
 import psycopg2
 from psycopg2 import extensions
 
+from pgdbpool.config import EndpointOptions
 from pgdbpool.driver.place import peer
 
 TCP_USER_TIMEOUT = 15_000  # milliseconds
@@ -47,8 +49,9 @@ class Session:
     server, and None where no statement can.
     """
 
-    def __init__(self, raw: Any, pooled_by: str | None, query_timeout: int) -> None:
+    def __init__(self, raw: Any, endpoint: EndpointOptions, query_timeout: int) -> None:
         self.raw = raw
+        self.label = endpoint.label
         self.query_timeout = query_timeout
         self.limit = limit_of(query_timeout)
         self._duplicate = socket.socket(fileno=os.dup(raw.fileno()))
@@ -57,8 +60,8 @@ class Session:
         poller.register(self._duplicate.fileno(), select.POLLIN)
         self.poll: Callable[[int], Any] = poller.poll
         self.deadline = 0.0
-        self.cut = ""
-        self.pooled_by = pooled_by
+        self.cut, self.cut_at = "", 0.0
+        self.pooled_by = endpoint.pooler
         self.backend_pid = raw.info.backend_pid
         self.in_recovery = False  # as far as the server has reported
         self.read_only = False  # whether its transactions are so unless they say otherwise; before on_connect
@@ -178,7 +181,7 @@ class Session:
 
     def shut_down(self, why: str) -> None:
         """Free whoever waits for this server; called from another thread, never blocks."""
-        self.cut = why
+        self.cut, self.cut_at = why, monotonic()
         with suppress(OSError):  # the other end was faster
             self._duplicate.shutdown(socket.SHUT_RDWR)
 
@@ -189,8 +192,16 @@ class Session:
         with suppress(psycopg2.Error):
             extensions.connection.close(self.raw)
 
-    def let_go(self) -> None:
-        """Close the duplicate too: only where no other thread can be about to ``shut_down``."""
+    def let_go(self, *, reset: bool = False) -> None:
+        """Close the duplicate too: only where no other thread can be about to ``shut_down``.
+
+        ``reset``: by RST, which is sent once, so only where the server can hear it. One that heard of nothing while the
+        network was silent would keep the session and its locks until the kernel sends its FIN again: as much later as the
+        silence was long.
+        """
+        if reset:
+            with suppress(OSError):  # macOS: the socket was shut down
+                self._duplicate.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._duplicate.close()
 
     def end(self) -> None:

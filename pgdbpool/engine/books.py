@@ -57,6 +57,7 @@ class Books:
         self.hooks = hooks
         self.shelves = shelves
         self.size = size
+        self.closed = False
         self.routes = [Route(need) for need in dict.fromkeys(needs)]
         self.writing, self.reading = self.routes[0], self.routes[-1]
         self._restart()
@@ -69,7 +70,6 @@ class Books:
         for route in self.routes:
             route.line = deque()
         self.tally = Tally()
-        self.closed = False
         self._aim()
 
     # -- who may serve whom -------------------------------------------------------------------------------------------
@@ -253,6 +253,7 @@ class Books:
             slot.shelf.members.remove(slot)
             slot.shelf.past_turns += slot.turn
             slot.shelf.past_held += slot.held
+            self._send_home()  # with the last one may go what was left of hope
             grow = self._wants(slot.shelf)
         if news:
             self.hooks.condemned(slot.shelf)

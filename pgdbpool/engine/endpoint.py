@@ -41,10 +41,9 @@ class Endpoint:
         self.answered_at: float | None = None  # the last probe; written by the Monitor alone
         self.last_error: BaseException | None = None
         self.last_failure: ConnectFailure | None = None
-        self.failed_at = 0.0
+        self.failed_at = self.seen_at = self._away_since = 0.0
         self.connects = 0
         self._changed = changed
-        self._away_since = 0.0
         self.after_fork_in_child()
 
     def after_fork_in_child(self) -> None:
@@ -115,6 +114,7 @@ class Endpoint:
         """An attempt to connect succeeded."""
         with self._lock:
             was, since = self.health, self._away_since
+            self.seen_at = monotonic()
             self._dialled_since = None
             self._is_deaf = False
             self._backoff.succeeded()
@@ -161,7 +161,7 @@ class Endpoint:
 
     def answered(self) -> None:
         """A probe was answered: it is there, but for new sessions if the last attempt at one failed."""
-        self.answered_at = monotonic()
+        self.answered_at = self.seen_at = monotonic()
         if self.health not in _THERE:
             self._note(health="full" if self.health in ("down", "failed") else "up")
             log.info("%s: answers", self.label)

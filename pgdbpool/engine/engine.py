@@ -19,7 +19,7 @@ from pgdbpool.driver.opening import Unprepared, open_session, statement_limit
 from pgdbpool.driver.session import Session
 from pgdbpool.engine import forking
 from pgdbpool.engine.books import Hooks
-from pgdbpool.engine.endpoint import HOT, Endpoint, latest_error
+from pgdbpool.engine.endpoint import HOT, Endpoint
 from pgdbpool.engine.group import Group
 from pgdbpool.engine.keeper import Stock
 from pgdbpool.engine.loans import Loans
@@ -46,6 +46,7 @@ class Engine:
         self.endpoints = [Endpoint(each, self.reroute) for each in options.endpoints]
         self.stocks: list[Stock] = []
         self.groups = {name: self._group(each) for name, each in options.groups.items()}
+        self.closed = False
         self.guests: set[Session] = set()  # sessions in no group: those that are being opened, and those of `watched`
         self._inherited: set[Session] = set()
         self._start_anew()
@@ -56,21 +57,15 @@ class Engine:
         self.loans = Loans()
         # Guards `closed`. Forbidden under it: everything else.
         self._lock = threading.Lock()
-        self.closed = False
 
     def _group(self, options: GroupOptions) -> Group:
         shelves = [Shelf(endpoint, 0, 0, endpoint.view) for endpoint in self.endpoints]
         size = Size(options.connection_count, options.min_connections, self._dealt_from(options))
         hooks = Hooks(self.grow, self.prove, self.clean, self.close_slot, explained, self.condemned)
         ping_after = {"always": -1.0, "never": _FOREVER, "auto": options.ping_after}[options.validate]
+        aims, most = needs(options.target, len(shelves)), options.max_waiting
         group = self.group_class(
-            options.name,
-            shelves,
-            hooks,
-            ping_after=ping_after,
-            max_waiting=options.max_waiting,
-            needs=needs(options.target, len(shelves)),
-            size=size,
+            options.name, shelves, hooks, ping_after=ping_after, max_waiting=most, needs=aims, size=size
         )
         self.stocks += [Stock(group, shelf, options) for shelf in shelves]
         return group
@@ -208,7 +203,8 @@ class Engine:
             self._cut()
 
     def close_in_background(self, timeout: float) -> None:
-        self.close(timeout)
+        """Refuse new work; what is borrowed is closed when it comes back."""
+        self._refuse()
 
     def _refuse(self) -> bool:
         """No more checkouts, and what is idle is closed; false if that was done already."""
@@ -274,9 +270,6 @@ class Engine:
 
     def describe(self) -> str:
         return "; ".join(endpoint.describe() for endpoint in self.endpoints)
-
-    def last_error(self) -> BaseException | None:
-        return latest_error(self.endpoints)
 
 
 _living: weakref.WeakSet[Engine] = weakref.WeakSet()

@@ -8,6 +8,8 @@ from pgdbpool.errors import PoolError
 
 T = TypeVar("T")
 
+_TWO_THREADS = "two threads use one borrowed connection at once: each needs its own, or has to wait for the other"
+
 
 class Grip(Generic[T]):
     """``with grip as what_it_guards:`` around every use.
@@ -24,9 +26,7 @@ class Grip(Generic[T]):
 
     def __enter__(self) -> T:
         if not self._lock.acquire(blocking=False):
-            raise PoolError(
-                "two threads use one borrowed connection at once: each needs its own, or has to wait for the other"
-            )
+            raise PoolError(_TWO_THREADS)
         return self._guarded
 
     def __exit__(self, *error: object) -> None:

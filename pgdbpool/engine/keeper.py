@@ -53,12 +53,17 @@ class Keeper:
         self._bury = bury
         self._soiled: deque[Slot] = deque()
         self._gone: deque[Session] = deque()
+        self._at_work: Slot | None = None
         self.opener = Worker(f"pgdbpool-open-{endpoint.label}", self._open_one)
         self.cleaner = Worker(f"pgdbpool-clean-{endpoint.label}", self._tidy)
 
     def clean(self, slot: Slot) -> None:
         self._soiled.append(slot)
         self.cleaner.nudge()
+
+    def has(self, slot: Slot) -> bool:
+        """Whether it is being cleaned, or will be."""
+        return slot is self._at_work or slot in self._soiled
 
     def close(self, session: Session) -> None:
         self._gone.append(session)
@@ -94,8 +99,10 @@ class Keeper:
     def _tidy(self) -> None:
         self._close_gone()
         for slot in drained(self._soiled):
+            self._at_work = slot
             self._clean(slot)
             self._close_gone()
+        self._at_work = None
 
     def _close_gone(self) -> None:
         for session in drained(self._gone):

@@ -8,22 +8,22 @@ each would cost. So the Watch looks for slots that nobody can be holding.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from pgdbpool.engine.owners import is_at_work
 from pgdbpool.waiting import CLEANING, Slot
 
-_LONGEST_CLEANING = 60.0  # seconds; the cleaner takes 5 at most for each
 
-
-def is_astray(slot: Slot, turn: int, now: float) -> bool:
+def is_astray(slot: Slot, turn: int, is_in_cleaning: Callable[[Slot], bool]) -> bool:
     """Whether nobody holds it, at this look and at the one before, in the same turn."""
-    before, slot.astray = slot.astray, turn if _looks_astray(slot, now) else -1
+    before, slot.astray = slot.astray, turn if _looks_astray(slot, is_in_cleaning) else -1
     return before == slot.astray == turn
 
 
-def _looks_astray(slot: Slot, now: float) -> bool:
+def _looks_astray(slot: Slot, is_in_cleaning: Callable[[Slot], bool]) -> bool:
     owner = slot.owner
     if owner is None:
-        return slot.rest is CLEANING and now - slot.since > _LONGEST_CLEANING
+        return slot.rest is CLEANING and not is_in_cleaning(slot)
     if not owner.alive or _is_held(slot):
         return False
     return slot.holder is not None or owner.taken is not slot or not is_at_work(owner)

@@ -25,7 +25,7 @@ class Threaded(Engine):
     def __init__(self, options: PoolOptions) -> None:
         super().__init__(options)
         self._watch = Watch(self.stocks, self.guests, self.grow, self.reroute)
-        self._keepers = {endpoint: self._keeper(endpoint) for endpoint in self.endpoints}
+        self._keepers = self._watch.keepers = {endpoint: self._keeper(endpoint) for endpoint in self.endpoints}
         self._watch.monitors = {each: self._monitor(each) for each in self.endpoints}
         self._names = Names(self.stocks, self._watch.monitors)
         self._started = False

@@ -9,7 +9,7 @@ from time import monotonic
 
 from pgdbpool.driver.session import Session
 from pgdbpool.engine.endpoint import Endpoint
-from pgdbpool.engine.keeper import Stock, drained
+from pgdbpool.engine.keeper import Keeper, Stock, drained
 from pgdbpool.engine.monitor import PATIENCE, Monitor
 from pgdbpool.engine.owners import describe, where_now
 from pgdbpool.engine.strays import is_astray
@@ -23,6 +23,7 @@ _STALL = 1.0  # seconds by which a tick is late when the process itself stood st
 _CALM = 1.0  # between two looks at a single server when nothing is borrowed
 _OVERDUE = 0.25  # seconds after which a probe's answer is missed, and requests go elsewhere if they can
 _LONG = 0.2  # seconds in which an answer is usually there: after that the server is asked out of turn
+_FORGOTTEN = 60.0  # seconds
 _SILENT = f"the server was silent for {PATIENCE:g} s"
 
 
@@ -40,6 +41,7 @@ class Watch:
         self._grow = grow
         self._reroute = reroute
         self.monitors: dict[Endpoint, Monitor] = {}
+        self.keepers: dict[Endpoint, Keeper] = {}
         self._buried: deque[Session] = deque()
         self._due = float("inf")
         self.ended = False  # set by the thread that closed the pool, when nothing is cut any more
@@ -53,7 +55,7 @@ class Watch:
             return TICK
         self.let_go()
         guests = list(self._guests)
-        busy = bool(guests)
+        busy = bool(guests or self._buried)
         for session in guests:
             _cut_if_late(session, now)
         for monitor in self.monitors.values():
@@ -92,7 +94,7 @@ class Watch:
         """Look at one connection; true when it is in use."""
         _cut_if_late(slot.resource, now)
         turn, owner = slot.turn, slot.owner
-        astray = is_astray(slot, turn, now)
+        astray = is_astray(slot, turn, self.keepers[slot.shelf.source].has)
         if owner is None:
             if astray:
                 stock.group.discard(slot)
@@ -120,9 +122,14 @@ class Watch:
             self.let_go()
 
     def let_go(self) -> None:
-        """Close the duplicate sockets of what was buried."""
-        for session in drained(self._buried):
-            session.let_go()
+        """Close the duplicate sockets of what was buried; of what was cut, when its server can hear of it."""
+        for session in list(drained(self._buried)):
+            seen = max((each.seen_at for each in self.monitors if each.label == session.label), default=0.0)
+            hears = seen > session.cut_at  # it has given a sign of life since the cut
+            if self.ended or not session.cut or hears or monotonic() > session.cut_at + _FORGOTTEN:
+                session.let_go(reset=bool(session.cut) and hears)
+            else:
+                self._buried.append(session)
 
     def after_fork_in_child(self) -> None:
         self._buried.clear()

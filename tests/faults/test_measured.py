@@ -190,8 +190,8 @@ def test_the_worst_of_the_seeds() -> None:
     ("text", "short"),
     [
         (
-            'OperationalError: connection to server at "127.0.0.1", port 39667 failed: FATAL:  the database system is starting up\n',
-            "OperationalError: FATAL: the database system is starting up",
+            'OperationalError: connection to server at "::1", port 39667 failed: FATAL:  the system is starting up\n',
+            "OperationalError: FATAL: the system is starting up",
         ),
         (
             "DBOfflineError: group 'web': no server is usable (waited 3.40 s). Nobody holds one. Server: 127.0.0.1:3 down",

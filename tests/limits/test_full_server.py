@@ -16,7 +16,6 @@ from tests.life import Crowd, outcome, python
 from tests.servers import DATABASE, ROLE, Server, eventually
 
 MOST, SESSIONS = 6, 3  # connections that the pool may hold, and that the server has room for
-LASTS = 1.0  # seconds of load on a full server
 
 pytestmark = pytest.mark.contract("4.waiting.1", "4.lost.1")
 
@@ -61,30 +60,34 @@ def open_(pool: Any) -> int:
     return int(endpoint["connections"])
 
 
-def seldom(seen: Attempts, server: Server, seconds: float) -> bool:
-    """At most five failed attempts a second, and some."""
-    return 1 <= len(seen.failed[server.port]) <= 5 * seconds
+def failed(seen: Attempts, server: Server) -> int:
+    return len(seen.failed.get(server.port, []))
 
 
-@pytest.mark.parametrize("limit", [limit_of_role, limit_of_database, limit_of_server])
-def test_what_can_be_had_serves_all(server: Server, make_pool: Callable[..., Any], limit: Callable[..., Any]) -> None:
+@pytest.mark.parametrize(("limit", "lasts"), [(limit_of_role, 3.0), (limit_of_database, 1.0), (limit_of_server, 1.0)])
+def test_what_can_be_had_serves_all(
+    server: Server, make_pool: Callable[..., Any], limit: Callable[..., Any], lasts: float
+) -> None:
     """Three sessions serve eight threads without an error, more are seldom tried for, and come when there is room."""
     with ExitStack() as full:
         full.enter_context(limit(server, SESSIONS))
         pool = make_pool(connection_count=MOST, timeout=5)
         with attempts() as seen, Crowd(lambda: pool.query("SELECT pg_sleep(0.01)"), 8) as crowd:
-            assert eventually(lambda: open_(pool) == SESSIONS)
-            time.sleep(LASTS)
-            assert open_(pool) == SESSIONS
-            few = seldom(seen, server, LASTS + 1)
+            assert eventually(lambda: len(server.sessions("pgdbpool:%")) == SESSIONS)
+            began, before = time.monotonic(), failed(seen, server)
+            time.sleep(lasts)
+            had, more = open_(pool), failed(seen, server) - before
+            rate = more / (time.monotonic() - began)
             full.close()
             since = time.monotonic()
-            assert eventually(lambda: open_(pool) > SESSIONS)
+            assert eventually(lambda: open_(pool) > had)
             grown = time.monotonic() - since
             assert eventually(lambda: open_(pool) == MOST)
     assert crowd.errors == []
     assert max(each.seconds for each in crowd.all) < 1.0
-    assert few, seen.failed
+    assert had >= SESSIONS - 1  # one may be the monitor's
+    assert more >= 1
+    assert rate <= 5
     assert grown < 1.0
 
 
@@ -97,6 +100,7 @@ def test_the_last_session_is_for_requests(server: Server, make_pool: Callable[..
             assert eventually(lambda: [each.application_name for each in server.sessions()] == ["pgdbpool:monitor"])
 
 
+SHARED = 1.0  # seconds of load on what two processes share
 OTHER = """
 import json, sys, time
 from benchmarks.attempts import attempts
@@ -120,7 +124,7 @@ def test_two_processes_share_what_there_is(server: Server, make_pool: Callable[.
     config = server.config({"connection_count": MOST, "timeout": 5})
     pool = make_pool(config)
     pool.query("SELECT 1")
-    with python(OTHER, json.dumps(config), str(LASTS)) as other:
+    with python(OTHER, json.dumps(config), str(SHARED)) as other:
         assert other.stdin is not None
         assert other.stdout is not None
         other.stdout.readline()
@@ -131,14 +135,14 @@ def test_two_processes_share_what_there_is(server: Server, make_pool: Callable[.
             Crowd(lambda: pool.query("SELECT pg_sleep(0.01)"), 4) as crowd,
         ):
             print(file=other.stdin, flush=True)
-            time.sleep(LASTS)
+            time.sleep(SHARED)
             sessions = len(server.sessions())
-            errors, failed = json.loads(other.stdout.readline())
-            few = seldom(seen, server, LASTS + 1)
+            errors, theirs = json.loads(other.stdout.readline())
+            ours = failed(seen, server)
             print(file=other.stdin, flush=True)
             assert other.wait(10) == 0
-            assert eventually(lambda: open_(pool) == 4, 2.0)  # as many as ask at once
+            assert eventually(lambda: open_(pool) == 4)  # as many as ask at once
     assert (crowd.errors, errors) == ([], [])
     assert sessions == MOST
-    assert few, seen.failed
-    assert 1 <= failed <= 5 * (LASTS + 1)
+    assert ours + theirs >= 1
+    assert max(ours, theirs) <= 5 * (SHARED + 2)

@@ -6,7 +6,7 @@ import pickle
 import re
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -14,6 +14,7 @@ from urllib.parse import quote
 import psutil
 import pytest
 
+import pgdbpool
 from tests.servers import DATABASE, Server
 
 MARK = "zQ7x"  # each secret holds it, whatever is quoted or encoded around it
@@ -102,6 +103,15 @@ class Ears:
     def found(self) -> set[str]:
         """Each place where a secret stands, with what is around it."""
         return {found for text in self.said for found in re.findall(rf".{{0,80}}{MARK}.{{0,20}}", text)}
+
+
+def locals_of(error: BaseException | None) -> Iterator[str]:
+    """The local variables of the pool's own frames, as error trackers record them, in the whole chain of an error."""
+    while error is not None:
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            if frame.f_code.co_filename.startswith(str(Path(pgdbpool.__file__).parent)):
+                yield f"{frame.f_code.co_name}: {frame.f_locals!r}"
+        error = error.__cause__ or error.__context__
 
 
 def tell_all(ears: Ears, pool: Any) -> None:

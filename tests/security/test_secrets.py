@@ -29,6 +29,7 @@ from tests.security.planted import (
     SETTING,
     Ears,
     config_of,
+    locals_of,
     place,
     tell_all,
 )
@@ -153,6 +154,19 @@ def test_nothing_shows_when_it_fails(
     assert eventually(lambda: words in str(pool.stats()))
     tell_all(ears, pool)
     assert words in str(pool.check())
+
+
+@each_way
+@pytest.mark.parametrize("kind", ["threaded", "non-threaded"])
+def test_no_local_variable_shows_when_it_fails(
+    vault: Server, make_pool: Callable[..., Any], ears: Ears, tmp_path: Path, said: str, kind: str
+) -> None:
+    """What an error tracker records of the pool's frames, up to the connect error, holds no password."""
+    pool = make_pool({"type": kind, **config_of(SAID[said](vault, OTHER, tmp_path), timeout=0.2)})
+    error = ears.raised(lambda: pool.query("SELECT 1"), pgdbpool.DBOfflineError)
+    found = list(locals_of(error))
+    assert any(text.startswith("query: ") for text in found)
+    ears.said += found
 
 
 def test_nothing_shows_of_a_key(vault: Server, make_pool: Callable[..., Any], ears: Ears, tmp_path: Path) -> None:

@@ -130,6 +130,7 @@ BROKEN_FILES = {
     "syntax.py": f'DB = {{"pass": "{MARK}", }}}}\n',
     "missing.py": f'import os\nDB = {{"db": {{"host": os.environ["NO_SUCH_HOST"], "pass": "{MARK}"}}}}\n',
     "raises.py": f'raise RuntimeError("the vault refuses {MARK}")\n',
+    "property.py": f'class Settings:\n    def __getattr__(self, name): return {{}}["{MARK}"]\nDB = Settings()\n',
     "text.py": f'DB = "postgresql://web:{MARK}@db1/shop"\n',
 }
 
@@ -140,7 +141,8 @@ def test_the_command_line_shows_nothing_of_a_broken_file(
 ) -> None:
     """A CONFIG that cannot be read is told by name and place, and without a line of it."""
     (tmp_path / file).write_text(BROKEN_FILES[file])
-    source = f"{file.removesuffix('.py')}:DB" if file.endswith(".py") else file
+    attribute = "DB.main" if file == "property.py" else "DB"
+    source = f"{file.removesuffix('.py')}:{attribute}" if file.endswith(".py") else file
     said = command("explain", source)
     assert "pgdbpool: " in said
     ears.said.append(said)

@@ -245,7 +245,7 @@ def test_a_returning_server_is_eased_in(three_servers: Several, make_pool: Calla
         server.start()
         assert eventually(lambda: pool.stats()["endpoints"]["two"]["state"] == "up")
         back = time.monotonic()
-        time.sleep(8.0)
+        time.sleep(6.5)
     assert crowd.errors == []
 
     def share(start: float, end: float) -> float:
@@ -253,4 +253,4 @@ def test_a_returning_server_is_eased_in(three_servers: Several, make_pool: Calla
         return values.count("two") / len(values)
 
     assert share(0.0, 1.0) < 0.2
-    assert share(6.5, 8.0) > 0.28
+    assert share(5.2, 6.5) > 0.28

@@ -60,3 +60,16 @@ def test_nothing_is_written_in_the_middle_of_a_stream(
             write(db)
         assert len(list(rows)) == 24
     assert rows_of(server, TABLE) == []
+
+
+@pytest.mark.contract("4.protected.2")
+def test_a_stream_of_an_earlier_use(make_pool: Any) -> None:
+    """One kept over the end of its handler's block raises in the next block of the same handler, and reads nothing there."""
+    handler = make_pool(connection_count=1).handler()
+    with handler as db:
+        rows = db.stream(COUNT, size=5)
+        assert [next(rows)[0] for _ in range(5)] == [1, 2, 3, 4, 5]
+    with handler as db:
+        with pytest.raises(pgdbpool.PoolError, match="earlier use"):
+            next(rows)
+        assert db.query("SELECT 1").scalar() == 1

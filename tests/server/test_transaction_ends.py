@@ -230,3 +230,40 @@ def test_two_threads_at_once(make_pool: Any, server: Server, wire: Wire) -> None
         thread.join()
         insert(db, 2)
     assert rows_of(server, TABLE) == [2]
+
+
+@pytest.mark.contract("4.protected.2")
+def test_an_inner_block_entered_twice(make_pool: Any, server: Server) -> None:
+    """Entering the block of ``db.transaction()`` again while inside it raises; the block goes on and is committed."""
+    with make_pool().handler() as db:
+        block = db.transaction()
+        with block:
+            insert(db, 1)
+            with pytest.raises(pgdbpool.PoolError, match="twice"):
+                block.__enter__()
+            insert(db, 2)
+    assert rows_of(server, TABLE) == [1, 2]
+
+
+@pytest.mark.contract("4.protected.2")
+def test_blocks_left_in_the_wrong_order(make_pool: Any, server: Server) -> None:
+    """Leaving the outer block before the inner one raises, and nothing of either is kept."""
+    with pytest.raises(pgdbpool.PoolError, match="reverse order"), make_pool().handler() as db:
+        outer, inner = db.transaction(), db.transaction()
+        outer.__enter__()
+        insert(db, 1)
+        inner.__enter__()
+        outer.__exit__(None, None, None)
+    assert rows_of(server, TABLE) == []
+
+
+@pytest.mark.contract("4.protected.2")
+def test_left_without_being_entered(make_pool: Any) -> None:
+    """Leaving a transaction that was never entered, or has been left, raises and takes nobody's connection."""
+    pool = make_pool(connection_count=1)
+    block = pool.transaction()
+    for _ in range(2):
+        with pytest.raises(pgdbpool.PoolError, match="never entered"):
+            block.__exit__(None, None, None)
+        with block as db:
+            assert db.query("SELECT 1").scalar() == 1

@@ -30,13 +30,14 @@ def main() -> int:
 def _told(found: Found, *, verbose: bool) -> str:
     facts, first, last = found.facts, found.first, found.last
     names = Counter(each.name for each in found.struck)
+    quarter = f"{facts['growth']:+.1f} after the first quarter (≤ {BOUNDS.growth:g})"
     lines = {
         "faults": ", ".join(f"{number} {name}" for name, number in sorted(names.items())),
         "requests": f"{facts['requests']}: {facts['counts']}",
-        "longest": f"{facts['longest request']:.2f} s for a request; {facts['longest without success']:.2f} s without a success",
+        "longest": f"{facts['longest request']:.2f} s for a request, {facts['longest without success']:.2f} without success",
         "ledger": str(facts["ledger"]),
         "GIL": f"held for {facts['GIL']:.3f} s at most",
-        "memory": f"{first.memory:.1f} → {last.memory:.1f} MB; after the first quarter {facts['growth']:+.1f} (≤ {BOUNDS.growth:g})",
+        "memory": f"{first.memory:.1f} → {last.memory:.1f} MB, {quarter}; objects {found.objects[0]} → {found.objects[1]}",
         "left": f"descriptors {first.descriptors} → {last.descriptors}, threads {first.threads} → {last.threads}, "
         f"sessions {first.sessions} → {last.sessions}, capacity {found.capacity[0]}/{found.capacity[1]}",
     }

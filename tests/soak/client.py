@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import random
@@ -47,7 +48,7 @@ class Journal:
 
 
 def soak(peer: Any, setting: Setting, link: Link, *, schema: str, seed: int, threads: int, journal: str) -> None:
-    """Orders, each answered by ``did``: ``resize 4``, ``drain``, ``resume``, ``init``, ``fork 7``, ``figures``, ``finish``."""
+    """Orders are the keys of ``deeds``, with an argument where one needs it, each answered by ``did``; ``finish`` ends it."""
     import pgdbpool
 
     peer.close()
@@ -64,6 +65,7 @@ def soak(peer: Any, setting: Setting, link: Link, *, schema: str, seed: int, thr
         "init": lambda _: pgdbpool.init(peer.config) and None,
         "fork": lambda number: _fork(peer, schema, int(number), log),
         "figures": lambda _: {**log.counts, "gaps": tick.gaps},
+        "objects": lambda _: _objects(),
         "hold": lambda _: held_at_once(peer, setting.connections),
     }
     for asker, worker in zip(askers, workers, strict=True):
@@ -79,6 +81,12 @@ def soak(peer: Any, setting: Setting, link: Link, *, schema: str, seed: int, thr
             log.flush()
             return
         link.tell("did", found=deeds[name](argument))
+
+
+def _objects() -> int:
+    """How many live, besides what is only waiting to be collected."""
+    gc.collect()
+    return len(gc.get_objects())
 
 
 def _fork(peer: Peer, schema: str, number: int, log: Journal) -> None:

@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 from tests.faults.client.ledger import KINDS
 from tests.faults.contestant import Contestant
@@ -32,7 +33,7 @@ class Stage:
     def dice(self) -> random.Random:
         return self.scene.dice
 
-    def tell(self, order: str) -> object:
+    def tell(self, order: str) -> Any:
         """An order to the program, and its answer."""
         self.program.order(order)
         return self.program.told("did", 60)["found"]
@@ -157,7 +158,7 @@ def slow(stage: Stage) -> str:
 def truncated(stage: Stage) -> str:
     how, times = stage.dice.choice(("rst", "fin", "hang")), stage.dice.randint(1, 4)
     stage.proxy.cut(stage.dice.randint(1, 400), how, times)  # type: ignore[arg-type]
-    return f"{times} by {how}, {_healed_after(stage, 0.5, 1.5)}"
+    return f"{times} by {how}, {_healed_after(stage, 0.5, 1.5, hanging=how == 'hang')}"
 
 
 def answer_lost(stage: Stage) -> str:
@@ -165,14 +166,17 @@ def answer_lost(stage: Stage) -> str:
     text, times = stage.dice.choice(("COMMIT", "INSERT", "balance")), stage.dice.randint(1, 4)
     when, how = stage.dice.choice(("before", "after")), stage.dice.choice(("rst", "fin", "hang"))
     stage.proxy.on(text, when, how, times)  # type: ignore[arg-type]
-    return f"{times} {text} {when} by {how}, {_healed_after(stage, 0.5, 1.0)}"
+    return f"{times} {text} {when} by {how}, {_healed_after(stage, 0.5, 1.0, hanging=how == 'hang')}"
 
 
-def _healed_after(stage: Stage, least: float, most: float) -> str:
+def _healed_after(stage: Stage, least: float, most: float, *, hanging: bool = False) -> str:
+    """``hanging``: with connections that hang for ever, and take their server's sessions with them, until all are ended."""
     try:
         return f"{stage.last(least, most):.1f} s"
     finally:
         stage.proxy.heal()
+        if hanging:
+            stage.proxy.end_all("rst")
 
 
 # -- the program

@@ -42,7 +42,7 @@ class Bounds:
 
     ``back``: the longest time without a success that no fault explains. ``calm``: what begins so long after the last fault
     does not fail. ``growth``: MB that the line through all samples may rise from the end of the first quarter to the end.
-    ``spare``: descriptors that come and go.
+    ``objects``: how many more may live in the program's interpreter. ``spare``: descriptors that come and go.
     """
 
     answer: float = 5.2
@@ -51,6 +51,7 @@ class Bounds:
     calm: float = 2.0
     gap: float = 0.1
     growth: float = 4.0
+    objects: int = 300
     spare: int = 3
 
 
@@ -59,7 +60,10 @@ BOUNDS = Bounds()
 
 @dataclass
 class Found:
-    """``requests`` may be gone through once. ``stopped``: when the program itself stood still."""
+    """``requests`` may be gone through once. ``stopped``: when the program itself stood still.
+
+    ``objects``: those in its interpreter at first and at last. ``gaps``: when something held the GIL, and how long.
+    """
 
     requests: Iterable[Request]
     book: Book
@@ -69,6 +73,7 @@ class Found:
     first: Sample
     last: Sample
     capacity: tuple[int, int]
+    objects: tuple[int, int]
     gaps: Sequence[Span] = ()
     facts: dict[str, Any] = field(default_factory=dict)
 
@@ -79,13 +84,14 @@ def judged(found: Found, bounds: Bounds = BOUNDS) -> list[str]:
     for request in found.requests:
         tally.add(request)
     stopped = _Spans(found.stopped)
+    held, at = max(((stopped.beside(at, at + seconds), at) for at, seconds in found.gaps), default=(0.0, 0.0))
     facts = found.facts = {
         "requests": tally.counts.total(),
         "counts": dict(tally.counts),
         "errors": tally.errors.most_common(12),
         "longest request": tally.worst,
         "longest without success": tally.silent,
-        "GIL": max((stopped.beside(at, at + seconds) for at, seconds in found.gaps), default=0.0),
+        "GIL": held,
         "growth": _growth(found.samples),
         "ledger": ledger(tally.wrote, found.book),
     }
@@ -96,7 +102,11 @@ def judged(found: Found, bounds: Bounds = BOUNDS) -> list[str]:
         *([f"{tally.slow} requests took longer than their limit, up to {tally.worst:.2f} s"] if tally.slow else []),
         *([f"{tally.silent:.1f} s without a success, beside all faults"] if tally.silent > bounds.back else []),
         *([f"{tally.late} requests failed when all was well again"] if tally.late else []),
-        *([f"the GIL was held for {facts['GIL']:.2f} s"] if facts["GIL"] > bounds.gap else []),
+        *(
+            [f"the GIL was held for {held:.2f} s, {at - found.first.at:.1f} s after the beginning"]
+            if held > bounds.gap
+            else []
+        ),
         *([f"memory rises by {facts['growth']:.1f} MB"] if facts["growth"] > bounds.growth else []),
         *_left(found, bounds),
     ]
@@ -132,8 +142,9 @@ class _Tally:
 
 def _left(found: Found, bounds: Bounds) -> list[str]:
     first, last = found.first, found.last
-    able, wanted = found.capacity
+    (able, wanted), (few, many) = found.capacity, found.objects
     return [
+        *([f"{many} objects, {few} at first"] if many > few + bounds.objects else []),
         *([f"capacity {able}/{wanted}"] if able != wanted else []),
         *(
             [f"{last.descriptors} descriptors, {first.descriptors} at first"]

@@ -49,7 +49,7 @@ class _Soak:
     def run(self, seconds: float, journal: Path) -> Found:
         self.stage.tell("hold")
         time.sleep(_WARM)
-        first, began = self._sample(), time.monotonic()
+        objects, first, began = self.stage.tell("objects"), self._sample(), time.monotonic()
         said = began
         while time.monotonic() < began + seconds:
             self._strike()
@@ -58,7 +58,7 @@ class _Soak:
                 said += self.every
                 self.news(self._line(said - began))
         time.sleep(_CALM)
-        return self._found(first, journal)
+        return self._found(first, objects, journal)
 
     def _strike(self) -> None:
         fault = self.stage.dice.choice(FAULTS)
@@ -79,7 +79,7 @@ class _Soak:
             )
 
     def _line(self, seconds: float) -> str:
-        figures, sample = self._figures(), self.samples[-1]
+        figures, sample = self.stage.tell("figures"), self.samples[-1]
         done = sum(figures.get(each, 0) for each in ("ok", "failed", "doubt", "wrong", "hung"))
         return (
             f"{seconds:6.0f} s{done:9d} requests{figures.get('failed', 0):6d} failed{figures.get('doubt', 0):5d} in doubt"
@@ -87,18 +87,12 @@ class _Soak:
             f"{sample.sessions:4d} sessions   {len(self.struck)} faults, the last: {self.struck[-1].name}"
         )
 
-    def _figures(self) -> dict[str, Any]:
-        found = self.stage.tell("figures")
-        assert isinstance(found, dict)
-        return found
-
-    def _found(self, first: Sample, journal: Path) -> Found:
+    def _found(self, first: Sample, objects: Any, journal: Path) -> Found:
         """What is there at the end, once the pool has all its connections again."""
         scene, able = self.stage.scene, self.stage.tell("hold")
-        assert isinstance(able, int)
         settled = lambda last: last.threads <= first.threads and last.sessions == first.sessions  # noqa: E731
         eventually(lambda: settled(self._sample()), 5.0)
-        last, gaps = self._sample(), self._figures()["gaps"]
+        last, gaps, after = self._sample(), self.stage.tell("figures")["gaps"], self.stage.tell("objects")
         self.stage.program.order("finish")
         self.stage.program.told("done", 60)
         schema = scene.schema("pgdbpool")
@@ -113,6 +107,7 @@ class _Soak:
             first=first,
             last=last,
             capacity=(able, self.stage.connections),
+            objects=(objects, after),
             gaps=[tuple(each) for each in gaps],
         )
 

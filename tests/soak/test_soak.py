@@ -44,6 +44,7 @@ def made(*requests: Request, **other: Any) -> Found:
         "first": same,
         "last": replace_at(same, 40.0),
         "capacity": (8, 8),
+        "objects": (20_000, 20_200),
     }
     return Found(**{**words, **other})
 
@@ -72,7 +73,8 @@ CASES: dict[str, Callable[[], Found]] = {
     "1 requests took longer than their limit, up to 5.30 s": lambda: made(failed(10.0, 15.3)),
     "2.5 s without a success, beside all faults": lambda: without(made(), 20.0, 22.1),
     "1 requests failed when all was well again": lambda: made(failed(14.5, 14.6)),
-    "the GIL was held for 0.20 s": lambda: made(gaps=[(20.0, 0.2)]),
+    "the GIL was held for 0.20 s, 20.0 s after the beginning": lambda: made(gaps=[(20.0, 0.2)]),
+    "20400 objects, 20000 at first": lambda: made(objects=(20_000, 20_400)),
     "capacity 7/8": lambda: made(capacity=(7, 8)),
     "24 descriptors, 20 at first": lambda: made(last=LAST._replace(descriptors=24)),
     "11 threads, 10 at first": lambda: made(last=LAST._replace(threads=11)),

@@ -32,6 +32,7 @@ def preloaded(
     """A warm pool in the arbiter, and requests by eight clients to its two workers."""
     peer.close()
     with served(peer, setting, admin, "--preload", "--workers", "2", "--threads", "4") as gunicorn:
+        within(10.0, lambda: gunicorn.log().count("Booting worker") == 2)
         told = _asked(gunicorn, requests, patience * ease)
     right = sum(each.value == key for key, each in told.items())
     wrong = sum(each.error is None for each in told.values()) - right
@@ -49,7 +50,7 @@ def _asked(gunicorn: Gunicorn, requests: int, patience: float) -> dict[str, Outc
         for key in keys:
             if time.monotonic() > limit:
                 return
-            told[key] = tried(gunicorn.get, key, 0.0, 2.0)
+            told[key] = tried(gunicorn.get, key, 0.02, 2.0)  # long enough for both workers
 
     at_once(8, ask, patience + 3.0)
     return told

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 
@@ -22,6 +23,7 @@ class Tick:
         threading.Thread(target=self._run, name="tick", daemon=True).start()
 
     def _run(self) -> None:
+        self._file = self._opened()
         last, starved = time.monotonic(), self._starved()
         while True:
             time.sleep(_EVERY)
@@ -30,11 +32,14 @@ class Tick:
                 self.gaps.append((last, gap))
             last, starved = now, so_far
 
-    @staticmethod
-    def _starved() -> float:
+    def _starved(self) -> float:
         """Seconds that this thread was ready and did not run, so far."""
+        return int(os.pread(self._file, 100, 0).split()[1]) / 1e9 if self._file is not None else 0.0
+
+    @staticmethod
+    def _opened() -> int | None:
+        """Once for all: there may be no descriptor to be had later."""
         try:
-            with open(f"/proc/self/task/{threading.get_native_id()}/schedstat") as file:
-                return int(file.read().split()[1]) / 1e9
+            return os.open(f"/proc/self/task/{threading.get_native_id()}/schedstat", os.O_RDONLY)
         except OSError:  # macOS
-            return 0.0
+            return None

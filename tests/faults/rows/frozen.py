@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+from tests.faults.contestant import Contestant
 from tests.faults.measured import LATE
 from tests.faults.rows.row import row
-from tests.faults.scene import Load, Scene
+from tests.faults.scene import BUSY, Load, Scene
 
-_BUSY = "slow 0.03"  # reads that long keep all 8 connections busy
 _HALF_BUSY = "slow 0.015"
 
 
@@ -30,7 +30,7 @@ def server_frozen(scene: Scene) -> None:
 def postmaster_stopped_pool_full(scene: Scene) -> None:
     """Nobody takes connections for 7 s, when the pool has grown from 4 to all 8 that it needs: no request notices."""
     with scene.load(minimum=4) as load:
-        load.order(_BUSY)
+        load.order(BUSY)
         scene.grown(scene.peers[0], 8)
         load.order(_HALF_BUSY)
         with load.fault(), _stopped(scene.server.pid):
@@ -41,7 +41,7 @@ def postmaster_stopped_pool_full(scene: Scene) -> None:
 def postmaster_stopped_pool_grows(scene: Scene) -> None:
     """Nobody takes connections for 7 s, when 4 are open and 8 are needed: the 4 serve everybody, in turn."""
     with scene.load(minimum=4, first=3) as load, load.fault(), _stopped(scene.server.pid):
-        load.order(_BUSY)
+        load.order(BUSY)
         load.order("resume")
         scene.sleep(7, 3)
 
@@ -56,6 +56,22 @@ def one_backend_stopped(scene: Scene) -> None:
                 _stop_one(scene, load, peer)
             struck()
             scene.sleep(5, 2.5)
+
+
+@row("30")
+def hung_query_freed(scene: Scene) -> None:
+    """A query hangs with the server: it is freed at its limit, and meanwhile nothing holds the GIL."""
+
+    def freeze(running: Mapping[str, Contestant]) -> None:
+        for each in running.values():
+            each.told("asking", 60)
+        scene.server.freeze()
+        scene.sleep(4, 3)
+        scene.server.thaw()
+        for each in running.values():
+            each.order("over")
+
+    scene.play("hung:freed", meanwhile=freeze)
 
 
 @contextmanager

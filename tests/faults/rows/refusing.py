@@ -1,4 +1,4 @@
-"""A server that is there and takes no sessions: it is full, or it is starting."""
+"""A server that is there and refuses every session: it says why."""
 
 from __future__ import annotations
 
@@ -6,29 +6,33 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 from psycopg2 import OperationalError
 
-from tests.faults.measured import LATE
+from tests.faults.measured import ALL, LATE
 from tests.faults.rows.row import row
-from tests.faults.scene import ROLE, Scene
+from tests.faults.scene import DATABASE, PASSWORD, ROLE, Scene
 
-_BUSY = "slow 0.03"  # reads that long keep all 8 connections busy
-
-
-@row("15a", told=1.0, back=0.1, clean=0.1, rate=5)
-def server_full(scene: Scene) -> None:
-    """Others take all of the server's sessions for 5 s: the 4 that are open serve everybody, and the pool grows after."""
-    scene.settings["max_connections"] = "100"
-    _grows_after(scene, lambda: _crowded(scene))
+_SAYS = (
+    rf'password authentication failed for user "{ROLE}"|database "{DATABASE}" does not exist'
+    rf'|database "{DATABASE}" is not currently accepting|pg_hba.conf rejects connection'
+)
 
 
-@row("15b", told=1.0, back=0.1, clean=0.1, rate=5)
-def role_limit_reached(scene: Scene) -> None:
-    """The role may have no further session for 5 s: the 4 that are open serve everybody, and the pool grows after."""
-    _grows_after(scene, lambda: _limited(scene))
+@row("16", failed=ALL, told=0.9, back=1.2, clean=1.2, rate=1, says=_SAYS)  # a second between attempts, and the attempt
+def sessions_rejected(scene: Scene) -> None:
+    """Password, database, pg_hba.conf, role: whoever asks is told at once, in the server's words, by one attempt a second."""
+    faults = [_password, _database, _hba, _role]
+    with scene.load() as load:
+        for fault in scene.dice.sample(faults, 2) if scene.short else faults:
+            with load.fault() as struck, fault(scene):
+                _terminate(scene)
+                struck()
+                scene.sleep(2, 1)
+            scene.sleep(1.5, 1.2)
 
 
 @row("17", failed=LATE, told=3.7, back=0.3, clean=0.4, late=3.3)
@@ -41,38 +45,56 @@ def server_starting(scene: Scene) -> None:
             scene.sleep(3, 2.5)
 
 
-def _grows_after(scene: Scene, fault: Callable[[], AbstractContextManager[None]]) -> None:
-    """More than the 4 open connections are needed while the fault lasts; when it is over there are soon 8."""
-    ours = scene.peers[0]
-    with scene.load(minimum=4, first=3) as load:
-        with load.fault(), fault():
-            load.order(_BUSY)
-            load.order("resume")
-            scene.sleep(5, 2.5)
-        seconds = scene.grown(ours, 5)
-        scene.grown(ours, 8)
-    if seconds > (allowed := 0.5 * scene.ease.get(ours, 1.0)):
-        scene.results[ours].problems.append(f"grows after {seconds:.2f} s, allowed are {allowed:g}")
-
-
 @contextmanager
-def _crowded(scene: Scene) -> Iterator[None]:
-    """Sessions of others take all that is free."""
-    with ExitStack() as stack:
-        limit = time.monotonic() + 20.0
-        while time.monotonic() < limit:
-            try:
-                stack.enter_context(closing(scene.server.admin(user=ROLE, application_name="others")))
-            except OperationalError:
-                break
-        yield
-
-
-@contextmanager
-def _limited(scene: Scene) -> Iterator[None]:
-    scene.sql(f"ALTER ROLE {ROLE} CONNECTION LIMIT 0")
+def _password(scene: Scene) -> Iterator[None]:
+    """28P01."""
+    _sql(scene, f"ALTER ROLE {ROLE} PASSWORD 'another'")
     yield
-    scene.sql(f"ALTER ROLE {ROLE} CONNECTION LIMIT -1")
+    _sql(scene, f"ALTER ROLE {ROLE} PASSWORD '{PASSWORD}'")
+
+
+@contextmanager
+def _database(scene: Scene) -> Iterator[None]:
+    """3D000."""
+    _sql(scene, f"ALTER DATABASE {DATABASE} ALLOW_CONNECTIONS false")
+    _terminate(scene)
+    _sql(scene, f"ALTER DATABASE {DATABASE} RENAME TO away")
+    yield
+    _sql(scene, f"ALTER DATABASE away RENAME TO {DATABASE}")
+    _sql(scene, f"ALTER DATABASE {DATABASE} ALLOW_CONNECTIONS true")
+
+
+@contextmanager
+def _hba(scene: Scene) -> Iterator[None]:
+    """28000."""
+    file = scene.server.data / "pg_hba.conf"
+    rules = file.read_text()
+    for text in (f"host all {ROLE} 127.0.0.1/32 reject\n{rules}", rules):
+        file.write_text(text)
+        _sql(scene, "SELECT pg_reload_conf()")
+        if text != rules:
+            yield
+
+
+@contextmanager
+def _role(scene: Scene) -> Iterator[None]:
+    """No such role: a server that asks for passwords says 28P01."""
+    _sql(scene, f"ALTER ROLE {ROLE} RENAME TO away")
+    yield
+    _sql(scene, f"ALTER ROLE away RENAME TO {ROLE}")
+
+
+def _terminate(scene: Scene) -> None:
+    """End all sessions but the superuser's, and return when they are gone."""
+    others = "FROM pg_stat_activity WHERE backend_type = 'client backend' AND usename <> 'postgres'"
+    limit = time.monotonic() + 10.0
+    while _sql(scene, f"SELECT pg_terminate_backend(pid) {others}") and time.monotonic() < limit:
+        time.sleep(0.01)
+
+
+def _sql(scene: Scene, text: str) -> list[tuple[Any, ...]]:
+    """In a database that is always there."""
+    return scene.server.sql(text)
 
 
 @contextmanager
