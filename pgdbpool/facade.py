@@ -160,7 +160,11 @@ class Pool:
         return foreign.getconn(self.desk(group), self._engine.loans, key, timeout)
 
     def putconn(self, conn: Any, key: Hashable = None, close: bool = False) -> None:
-        """Give back what ``getconn`` took; what was not committed is rolled back. ``close=True`` closes it."""
+        """Give back what ``getconn`` took; what was not committed is rolled back. ``close=True`` closes it.
+
+        Raises ``PoolError`` for what this pool has not lent, or not to this thread: another one may give back a connection
+        that was taken with a ``key``, by saying it.
+        """
         foreign.putconn(self._engine.loans, conn, key, close)
 
     def has_lent(self, conn: Any) -> bool:

@@ -117,5 +117,7 @@ def putconn(loans: Loans, raw: Any, key: Hashable, close: bool) -> None:
     loan = loans.leave(raw, key)
     if loan is None:
         lent = "getconn() of this pool has not lent to this thread"
-        raise PoolError(f"putconn() of a connection that {lent}, or which is back already")
+        raise PoolError(
+            f"putconn() of a connection that {lent}, or which is back already; another thread has to say its key"
+        )
     loan.leave(commit=False, close=close)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import re
 import sys
 import traceback
@@ -21,7 +22,7 @@ _LIKE_DSN = re.compile(r"://|[=@]")
 def load(source: str) -> Any:
     """The configuration that ``source`` names; ``ConfigError`` says what is wrong with the name or the file."""
     path = Path(source)
-    if _LIKE_DSN.search(source) and not path.exists():
+    if _LIKE_DSN.search(source) and not os.path.exists(source):
         raise ConfigError(f"CONFIG looks like a DSN (not shown); it must be {_ALLOWED}")
     try:
         if path.suffix == ".json":

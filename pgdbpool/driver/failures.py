@@ -13,7 +13,7 @@ from dataclasses import dataclass
 # PostgreSQL 14 to 18.
 _PERMANENT = {
     "password": r"authentication failed|no password supplied|password retrieved|SCRAM|empty password|"
-    r"authentication method requirement|requirepeer|GSSAPI",
+    r"authentication method requirement|requirepeer|GSSAPI (encryption required|authentication)",
     "role": r"role \".*\" does not exist|is not permitted to log in|permission denied for database|must be superuser",
     "database": r"database \".*\" does not exist|not currently accepting connections",
     "pg_hba.conf": r"pg_hba\.conf",
@@ -34,8 +34,12 @@ _PASSING = {
 }
 _OTHER_PAUSE = 1.4  # a proxy without a server hangs up on us: twenty attempts in twenty seconds
 _PASSING_NAME = re.compile(r"Temporary failure in name resolution|Try again|System error", re.I)
-_KINDS = [(kind, re.compile(words, re.I)) for kind, words in _PERMANENT.items()]
-_KINDS += [(kind, re.compile(words, re.I)) for kind, (words, _) in _PASSING.items()]
+_WORDS = {
+    "descriptors": _PASSING["descriptors"][0],
+    **_PERMANENT,
+    **{kind: words for kind, (words, _) in _PASSING.items()},
+}
+_KINDS = [(kind, re.compile(words, re.I)) for kind, words in _WORDS.items()]  # without descriptors nothing can be read
 
 
 @dataclass(frozen=True)

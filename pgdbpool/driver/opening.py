@@ -136,6 +136,7 @@ def _dialled(endpoint: EndpointOptions, group: GroupOptions, quirks: set[str], p
         _look_for_descriptors(error)
         shown = re.sub(rf"(?<!\w){re.escape(password or ' ')}(?!\w)", "***", str(error))
         if password and shown != str(error):  # libpq does not do that today; nothing promises that it never will
+            error.__traceback__ = None
             raise psycopg2.OperationalError(shown) from None
         raise
 
@@ -146,7 +147,7 @@ def _look_for_descriptors(error: BaseException) -> None:
         try:
             socket.socket().close()
         except OSError as reason:
-            raise psycopg2.OperationalError(str(reason)) from error
+            raise psycopg2.OperationalError(str(reason)) from error.with_traceback(None)  # which has the password
 
 
 def _asked(password: Any) -> str | None:

@@ -192,14 +192,16 @@ class Session:
         with suppress(psycopg2.Error):
             extensions.connection.close(self.raw)
 
-    def let_go(self) -> None:
+    def let_go(self, *, reset: bool = False) -> None:
         """Close the duplicate too: only where no other thread can be about to ``shut_down``.
 
-        What was cut ends by RST. A server that heard of nothing while the network was silent would keep the session and its
-        locks until the kernel sends its FIN again: as much later as the silence was long.
+        ``reset``: by RST, which is sent once, so only where the server can hear it. One that heard of nothing while the
+        network was silent would keep the session and its locks until the kernel sends its FIN again: as much later as the
+        silence was long.
         """
-        if self.cut:
-            self._duplicate.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if reset:
+            with suppress(OSError):  # macOS: the socket was shut down
+                self._duplicate.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._duplicate.close()
 
     def end(self) -> None:

@@ -40,9 +40,9 @@ class Loans:
             return id(raw) in self._loans
 
     def leave(self, raw: Any, key: Hashable) -> Any:
-        """The loan of that connection, struck off; None if it is not lent to this thread, or goes by another key."""
+        """The loan of that connection, struck off; None if it goes by another key, or is another thread's and none is said."""
         with self._lock:
             loan = self._loans.get(id(raw))
-            if loan is None or not loan.is_mine or (key is not None and key != loan.key):
+            if loan is None or (key != loan.key if key is not None else not loan.is_mine):
                 return None
             return self._loans.pop(id(raw))

@@ -107,7 +107,8 @@ class Monitor:
 
     def _dial(self) -> None:
         endpoint = self.endpoint
-        if endpoint.health != "up" and (self._is_left_to_groups() or not endpoint.dial()):
+        up = endpoint.health == "up"
+        if (up and endpoint.delay()) or (not up and (self._is_left_to_groups() or not endpoint.dial())):
             return
         self.session = connect(endpoint, self._options)
         endpoint.recognised(self.session.identity(PATIENCE))

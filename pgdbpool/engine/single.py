@@ -47,9 +47,9 @@ class SingleGroup(Group):
                 return found
             if refusal := self._refusal(owner, route):
                 self._fail(route, refusal, since)
-            if any(self.engine.open_wanted(shelf, asked=True) for shelf in route.shelves):
-                continue
             patience = deadline - monotonic()
+            if any(self.engine.open_wanted(shelf, asked=True, knock=patience > 1.0) for shelf in route.shelves):
+                continue
             if patience <= 0:
                 self._fail(route, None, since)
             sleep(min(*(shelf.source.delay() or _LOOK for shelf in route.shelves), _LOOK, patience))
@@ -73,10 +73,10 @@ class Single(Engine):
             while self.open_wanted(stock.shelf):
                 pass
 
-    def open_wanted(self, shelf: Shelf, *, asked: bool = False) -> bool:
-        """Open a connection, if one is wanted and its server may be dialled now; false if not."""
+    def open_wanted(self, shelf: Shelf, *, asked: bool = False, knock: bool = False) -> bool:
+        """Open a connection, if one is wanted and its server may be dialled now; false if not. ``knock``: see ``dial``."""
         stock = self.stock_of(shelf)
-        if not shelf.source.dial(knock=asked):
+        if not shelf.source.dial(knock=knock):
             return False
         try:
             if not stock.group.reserve(shelf, asked=asked):

@@ -124,15 +124,12 @@ class Watch:
     def let_go(self) -> None:
         """Close the duplicate sockets of what was buried; of what was cut, when its server can hear of it."""
         for session in list(drained(self._buried)):
-            if self.ended or not session.cut or self._is_heard_of(session):
-                session.let_go()
+            seen = max((each.seen_at for each in self.monitors if each.label == session.label), default=0.0)
+            hears = seen > session.cut_at  # it has given a sign of life since the cut
+            if self.ended or not session.cut or hears or monotonic() > session.cut_at + _FORGOTTEN:
+                session.let_go(reset=bool(session.cut) and hears)
             else:
                 self._buried.append(session)
-
-    def _is_heard_of(self, session: Session) -> bool:
-        """Whether its server has given a sign of life since the cut; after a minute nobody waits for that any more."""
-        seen = max((each.seen_at for each in self.monitors if each.label == session.label), default=0.0)
-        return seen > session.cut_at or monotonic() > session.cut_at + _FORGOTTEN
 
     def after_fork_in_child(self) -> None:
         self._buried.clear()

@@ -211,15 +211,17 @@ def _back(requests: Sequence[Request], window: Window) -> float | None:
 
 def _too_many(bad: Sequence[Request], windows: Sequence[Window], limits: Limits) -> list[str]:
     hung = sum(each.outcome == "hung" for each in bad)
+    doubts = sum(each.outcome == "doubt" for each in bad)
     counted = [each for each in bad if _counts(each, windows, limits)]
-    struck = [each for each in counted if any(_was_under_way(each, window) for window in windows)]
-    allowed = 0 if limits.failed == NONE else CONNECTIONS * len(windows)
-    others = len(counted) - len(struck)
+    struck = [[each for each in counted if _was_under_way(each, window)] for window in windows]
+    most, allowed = max(map(len, struck), default=0), 0 if limits.failed == NONE else CONNECTIONS
+    others = len(counted) - sum(map(len, struck))
     if isinstance(limits.failed, int):
-        struck, allowed, others = bad, limits.failed, 0
+        most, allowed, others = len(bad), limits.failed, 0
     return [
-        *([f"{len(struck)} that were under way failed, allowed are {allowed}"] if len(struck) > allowed else []),
-        *([f"{others} failed that were not under way when the fault struck"] if others else []),
+        *([f"{most} that were under way failed, allowed are {allowed}"] if most > allowed else []),
+        *([f"{others} failed that were not under way when the fault struck"] if others > 0 else []),
+        *([f"{doubts} are in doubt, more than connections"] if doubts > CONNECTIONS * len(windows) else []),
         *([f"{hung} threads hang"] if hung else []),
     ]
 

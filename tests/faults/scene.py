@@ -201,6 +201,9 @@ class Scene:
         meanwhile(running)
         found = {peer: [Case(*each) for each in one.told("done", seconds)["result"]] for peer, one in running.items()}
         self.results.update({peer: measured.of_cases(cases) for peer, cases in found.items()})
+        tried = {peer: {case.name for case in cases} for peer, cases in found.items()}
+        left_out = set().union(*tried.values()) - tried[self.peers[0]]
+        self.results[self.peers[0]].problems += [f"{name}: not tried" for name in sorted(left_out)]
         return found
 
 

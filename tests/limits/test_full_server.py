@@ -60,12 +60,11 @@ def open_(pool: Any) -> int:
     return int(endpoint["connections"])
 
 
-def seldom(seen: Attempts, server: Server, seconds: float) -> bool:
-    """At most five failed attempts a second, and some."""
-    return 1 <= len(seen.failed[server.port]) <= 5 * seconds
+def failed(seen: Attempts, server: Server) -> int:
+    return len(seen.failed.get(server.port, []))
 
 
-@pytest.mark.parametrize(("limit", "lasts"), [(limit_of_role, 3.0), (limit_of_database, 0.5), (limit_of_server, 0.5)])
+@pytest.mark.parametrize(("limit", "lasts"), [(limit_of_role, 3.0), (limit_of_database, 1.0), (limit_of_server, 1.0)])
 def test_what_can_be_had_serves_all(
     server: Server, make_pool: Callable[..., Any], limit: Callable[..., Any], lasts: float
 ) -> None:
@@ -74,18 +73,21 @@ def test_what_can_be_had_serves_all(
         full.enter_context(limit(server, SESSIONS))
         pool = make_pool(connection_count=MOST, timeout=5)
         with attempts() as seen, Crowd(lambda: pool.query("SELECT pg_sleep(0.01)"), 8) as crowd:
-            assert eventually(lambda: open_(pool) == SESSIONS)
+            assert eventually(lambda: len(server.sessions("pgdbpool:%")) == SESSIONS)
+            began, before = time.monotonic(), failed(seen, server)
             time.sleep(lasts)
-            assert open_(pool) == SESSIONS
-            few = seldom(seen, server, lasts + 1)
+            had, more = open_(pool), failed(seen, server) - before
+            rate = more / (time.monotonic() - began)
             full.close()
             since = time.monotonic()
-            assert eventually(lambda: open_(pool) > SESSIONS)
+            assert eventually(lambda: open_(pool) > had)
             grown = time.monotonic() - since
             assert eventually(lambda: open_(pool) == MOST)
     assert crowd.errors == []
     assert max(each.seconds for each in crowd.all) < 1.0
-    assert few, seen.failed
+    assert had >= SESSIONS - 1  # one may be the monitor's
+    assert more >= 1
+    assert rate <= 5
     assert grown < 1.0
 
 
@@ -135,12 +137,12 @@ def test_two_processes_share_what_there_is(server: Server, make_pool: Callable[.
             print(file=other.stdin, flush=True)
             time.sleep(SHARED)
             sessions = len(server.sessions())
-            errors, failed = json.loads(other.stdout.readline())
-            few = seldom(seen, server, SHARED + 1)
+            errors, theirs = json.loads(other.stdout.readline())
+            ours = failed(seen, server)
             print(file=other.stdin, flush=True)
             assert other.wait(10) == 0
-            assert eventually(lambda: open_(pool) == 4, 2.0)  # as many as ask at once
+            assert eventually(lambda: open_(pool) == 4)  # as many as ask at once
     assert (crowd.errors, errors) == ([], [])
     assert sessions == MOST
-    assert few, seen.failed
-    assert 1 <= failed <= 5 * (SHARED + 1)
+    assert ours + theirs >= 1
+    assert max(ours, theirs) <= 5 * (SHARED + 2)

@@ -56,7 +56,7 @@ class Asker:
         self.under_way = [kind, key, began]
         try:
             ask(self._peer, kind, key, self._schema, self._dice, self.slow)
-        except Exception as raised:
+        except BaseException as raised:  # whatever it is, the request failed
             error = raised
         told = "" if error is None else f"{type(error).__name__}: {error}"[:300]
         self.log.append([kind, key, began, time.monotonic(), outcome_of(error), told])

@@ -20,7 +20,11 @@ from tests.faults.client.trying import Outcome, at_once, driver_of, in_thread, s
 __all__ = ["misuse"]
 
 _PID = "SELECT pg_backend_pid()"
-_NO_SUCH_CALL = ("SQLAlchemy", "Old")  # theirs are methods of what was taken: none can be given what is not its own
+_NO_SUCH_CALL = (
+    "SQLAlchemy",
+    "SQLAlchemyPinged",
+    "Old",
+)  # theirs are methods of what was taken: none can be given what is not its own
 _MISUSES, _QUERIES = 0.0005, 0.005  # shares of the storm's rounds
 
 Tried = list[Any]  # a Case

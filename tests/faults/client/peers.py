@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 __all__ = ["PEERS", "Peer", "Setting", "made"]
 
@@ -132,12 +132,15 @@ class Psycopg2Pool(_Psycopg2):
 
 
 class SQLAlchemy:
-    """SQLAlchemy's engine over psycopg2; it checks no connection unless asked to by ``pool_pre_ping``."""
+    """SQLAlchemy's engine over psycopg2; it checks no connection unless asked to."""
+
+    options: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, setting: Setting) -> None:
         from sqlalchemy import create_engine
 
         sizes = {"pool_size": setting.connections, "max_overflow": 0, "pool_timeout": setting.acquire}
+        sizes |= self.options
         self._engine = create_engine("postgresql+psycopg2://", connect_args=setting.keywords, **sizes)
         self._autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         for each in [self._engine.connect() for _ in range(setting.minimum)]:
@@ -172,6 +175,12 @@ class SQLAlchemy:
 
 def _fetched(result: Any) -> list[Any]:
     return list(result) if result.returns_rows else []
+
+
+class SQLAlchemyPinged(SQLAlchemy):
+    """With its ping at every checkout."""
+
+    options: ClassVar = {"pool_pre_ping": True}
 
 
 class PsycopgPool:
@@ -301,6 +310,7 @@ PEERS: dict[str, type[Any]] = {
     "pgdbpool": Ours,
     "psycopg2.pool": Psycopg2Pool,
     "SQLAlchemy": SQLAlchemy,
+    "SQLAlchemy, pre_ping": SQLAlchemyPinged,
     "psycopg_pool": PsycopgPool,
     "psycopg_pool, check": PsycopgPoolChecked,
     "pgdbpool 1.0.2": Old,
