@@ -6,7 +6,6 @@ import math
 import os
 import re
 import socket
-import threading
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -157,19 +156,11 @@ def _asked(password: Any) -> str | None:
         return password  # type: ignore[no-any-return]
     try:
         answer = password()
-    except BaseException as error:
-        if not _is_failure(error):
-            raise
+    except (Exception, SystemExit) as error:
         raise psycopg2.OperationalError(f"pass: the callable raised {type(error).__name__}") from error
     if not isinstance(answer, str):
         raise psycopg2.OperationalError(f"pass: the callable returned {type(answer).__name__}; it must return a str")
     return answer
-
-
-def _is_failure(error: BaseException) -> bool:
-    """Of the user's callable: sys.exit() too where it ends nothing; in the main thread it may be a signal handler's."""
-    in_main = threading.current_thread() is threading.main_thread()
-    return isinstance(error, Exception) or (isinstance(error, SystemExit) and not in_main)
 
 
 def _furnish(session: Session, group: GroupOptions) -> None:
@@ -192,8 +183,8 @@ def _let_prepare(session: Session, key: str, call: Callable[[Any], Any], heard: 
     try:
         try:
             call(raw)
-        except BaseException as error:
-            if session.lost or not _is_failure(error):
+        except (Exception, SystemExit) as error:
+            if session.lost:
                 raise
             first_line = str(error).partition("\n")[0]  # the others quote the statement
             raise Unprepared(f"{key} raised {type(error).__name__}: {first_line}") from error

@@ -37,9 +37,9 @@ same one.
 **The limits that the pools are given.** 3.4 s to wait for a connection; 1.5 s for an answer where a pool knows such a limit
 (pgdbpool: a `query_timeout` of 500 ms, and the second that its contract adds); `connect_timeout` 2 s. psycopg_pool is here with
 and without its check at each checkout, SQLAlchemy with and without `pool_pre_ping`; psycopg2's pool, which does not wait, has a
-semaphore around it. In all else they are as their documentation sets them up: pgdbpool, which sets limits of TCP by itself, with
-shorter ones in 10a and 10b, the others with libpq's defaults. None but pgdbpool has a word for a write in doubt, so of theirs
-what failed and is there nevertheless counts against the ledger.
+semaphore around it. In all else they are as their documentation sets them up: pgdbpool, which sets limits of TCP by itself,
+with shorter ones in 10a and 10b, the others with libpq's defaults. None but pgdbpool has a word for a write in doubt, so what
+failed by theirs and is there nevertheless counts against the ledger.
 
 **What is judged.** Of each row that has the load: the failures that it does not allow; the longest request; the seconds
 from the end of the fault to the first success, and until nothing fails any more; whether all {connections} connections can

@@ -127,6 +127,11 @@ class Scene:
             time.sleep(0.01)
         return time.monotonic() - began
 
+    def terminate(self, pids: Sequence[int]) -> None:
+        """End these backends, all at once, and return when none of them is left: until then they take requests."""
+        for call in ("pg_terminate_backend(pid)", "pg_terminate_backend(pid, 5000)"):
+            self.sql(f"SELECT {call} FROM unnest(%s::int[]) AS pid", (list(pids),))
+
     def sleep(self, seconds: float, short: float | None = None) -> None:
         time.sleep(short if self.short and short is not None else seconds)
 

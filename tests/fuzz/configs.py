@@ -6,20 +6,20 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.fuzz.dsns import FRAGMENT, dsns, quoted
+from tests.fuzz.dsns import CHARACTERS, dsns, texts
 
-__all__ = ["BOTH", "ENDPOINT", "GROUP", "KEYWORDS", "ROOT", "SECRET", "configurations", "printable", "secrets"]
+__all__ = ["BOTH", "ENDPOINT", "GROUP", "ROOT", "SECRET", "anything", "configurations", "secrets"]
 
 SECRET = "Tr0ub4dor"  # in every password, and in nothing else
 
 
-def printable(**size: int) -> st.SearchStrategy[str]:
-    return st.text(st.characters(codec="utf-8").filter(str.isprintable), **{"min_size": 1, "max_size": 20, **size})
-
-
 def anything(**size: int) -> st.SearchStrategy[str]:
     """Text that C and UTF-8 can express."""
-    return st.text(st.characters(codec="utf-8", exclude_characters="\0"), **{"max_size": 20, **size})
+    return texts(CHARACTERS, **{"max_size": 20, **size})
+
+
+def printable(**size: int) -> st.SearchStrategy[str]:
+    return texts(list(filter(str.isprintable, CHARACTERS)), **{"min_size": 1, "max_size": 20, **size})
 
 
 secrets = st.builds("{}{}{}".format, anything(max_size=4), st.just(SECRET), anything(max_size=4))
@@ -120,14 +120,30 @@ _INSTEAD_OF_DSN = {"host", "port", "name", "user", "ssl", "sslrootcert", "sslcer
 _NEVER = {"primary": "standby", "read-write": "standby", "standby": "primary"}
 
 
+_BY_DSN = st.fixed_dictionaries(
+    {"dsn": ENDPOINT["dsn"]},
+    optional={key: value for key, value in {**ENDPOINT, **BOTH}.items() if key not in {"dsn", *_INSTEAD_OF_DSN}},
+)
+_BY_KEYS = st.fixed_dictionaries(
+    {}, optional={key: value for key, value in {**ENDPOINT, **BOTH}.items() if key != "dsn"}
+)
+_GROUPS = st.dictionaries(
+    st.sampled_from(["web", "default", "my group", "ä", "a=b"]) | printable(),
+    st.fixed_dictionaries(
+        {"connection_count": GROUP["connection_count"]},
+        optional={key: value for key, value in {**GROUP, **BOTH}.items() if key != "connection_count"},
+    ),
+    min_size=1,
+    max_size=3,
+)
+_ROOT = st.fixed_dictionaries({}, optional={key: ROOT[key] for key in ("type", "stats_dir")})
+
+
 @st.composite
 def endpoints(draw: st.DrawFn, number: int) -> dict[str, Any]:
     """The endpoint of that number: those after the first have a label or a host of their own."""
-    by_dsn = draw(st.booleans())
-    left_out = _INSTEAD_OF_DSN if by_dsn else {"dsn"}
-    values = {key: value for key, value in {**ENDPOINT, **BOTH}.items() if key not in left_out}
-    endpoint = draw(st.fixed_dictionaries({"dsn": values.pop("dsn")} if by_dsn else {}, optional=values))
-    if by_dsn:
+    endpoint = draw(_BY_DSN | _BY_KEYS)
+    if "dsn" in endpoint:
         dsn = endpoint["dsn"]
         for key, word in (("pass", "password"), ("connect_timeout", "connect_timeout")):
             if word in dsn.words:
@@ -148,22 +164,10 @@ def endpoints(draw: st.DrawFn, number: int) -> dict[str, Any]:
 @st.composite
 def configurations(draw: st.DrawFn) -> dict[str, Any]:
     db = [draw(endpoints(number)) for number in range(draw(st.integers(1, 3)))]
-    names = st.sampled_from(["web", "default", "my group", "ä", "a=b"]) | printable()
-    groups = draw(
-        st.dictionaries(
-            names,
-            st.fixed_dictionaries(
-                {"connection_count": GROUP["connection_count"]},
-                optional={key: value for key, value in {**GROUP, **BOTH}.items() if key != "connection_count"},
-            ),
-            min_size=1,
-            max_size=3,
-        )
-    )
+    groups = draw(_GROUPS)
     _reconcile(db, list(groups.values()))
-    root = draw(st.fixed_dictionaries({}, optional={key: ROOT[key] for key in ("type", "stats_dir")}))
     shape = draw(st.sampled_from([list, tuple]))
-    return {**root, "db": db[0] if len(db) == 1 and draw(st.booleans()) else shape(db), "groups": groups}
+    return {**draw(_ROOT), "db": db[0] if len(db) == 1 and draw(st.booleans()) else shape(db), "groups": groups}
 
 
 def _reconcile(db: list[dict[str, Any]], groups: list[dict[str, Any]]) -> None:

@@ -13,14 +13,15 @@ from tests.fuzz.actors import Actor
 from tests.life import Outcome
 from tests.servers import ROLE
 
-__all__ = ["LOOK", "SOILING", "TABLE", "WAYS", "Holding", "expect", "unsoiled"]
+__all__ = ["LOOK", "SOILING", "TABLE", "WAYS", "Holding", "expect", "furnish", "unsoiled"]
 
 TABLE = f"{ROLE}.of_fuzz"
 WAYS = ["handler", "transaction", "connection", "getconn"]
 
-# The backend, its server, and what somebody may have left there.
+# The backend, its server, what `on_connect` left there, and what somebody else may have left.
 LOOK = """
-SELECT pg_backend_pid(), current_setting('fuzz.server'), current_setting('fuzz.mark', true),
+SELECT pg_backend_pid(), current_setting('fuzz.server'), current_setting('fuzz.base', true),
+       current_setting('fuzz.mark', true), current_setting('statement_timeout'),
        (SELECT count(*) FROM pg_prepared_statements) AS prepared,
        (SELECT count(*) FROM pg_cursors WHERE is_holdable) AS cursors,
        (SELECT count(*) FROM pg_listening_channels()) AS channels,
@@ -29,6 +30,7 @@ SELECT pg_backend_pid(), current_setting('fuzz.server'), current_setting('fuzz.m
 """
 SOILING = {
     "set": "SET fuzz.mark = 'x{}'",
+    "set base": "SET fuzz.base = 'x{}'",
     "set_config": "SELECT set_config('fuzz.mark', 'x{}', false)",
     "prepare": "PREPARE fuzz_{} AS SELECT 1",
     "cursor": "DECLARE fuzz_{} CURSOR WITH HOLD FOR SELECT 1",
@@ -50,10 +52,16 @@ def expect(outcome: Outcome, *errors: type[BaseException]) -> None:
         raise outcome.error
 
 
-def unsoiled(row: Any) -> tuple[int, str]:
-    """Backend and server of a row of LOOK in which nobody has left anything."""
-    pid, server, mark, *left = row
-    assert (mark or "", left) == ("", [0] * 5), f"left over in {pid}: mark {mark!r}, then {left}"
+def furnish(connection: Any) -> None:
+    """As ``on_connect``."""
+    connection.cursor().execute("SET fuzz.base = 'furnished'")
+
+
+def unsoiled(row: Any, base: str) -> tuple[int, str]:
+    """Backend and server of a row of LOOK in which nobody has left anything; ``base`` is from ``on_connect``."""
+    pid, server, *found = row
+    found[:2] = [each or "" for each in found[:2]]  # once it was set, a setting is empty and no longer NULL
+    assert found == [base, "", "5s", 0, 0, 0, 0, 0], f"left over in {pid}"
     return pid, server
 
 
@@ -130,19 +138,21 @@ class Holding:
             assert found == (None, None, None, None)
             assert (self.raw.encoding, self.raw.notices, self.raw.notifies) == ("UTF8", [], [])
 
-    def said(self, outcome: Outcome, *, bad: bool = False, begins: bool = False, row: int | None = None) -> bool:
-        """Take up what came of a statement, which is ``bad`` in itself, or inserts a ``row``; whether it succeeded."""
+    def said(
+        self, outcome: Outcome, *, error: type[Exception] | None = None, begins: bool = False, row: int | None = None
+    ) -> bool:
+        """Take up what came of a statement that must end by that ``error``, or inserts a ``row``; whether it succeeded."""
         if self.gone:
             self._refused(outcome)
         elif self.failed:
             expect(outcome, psycopg2.errors.InFailedSqlTransaction)
         else:
             self.open = self.open or self.transactional or begins
-            expect(outcome, *([psycopg2.errors.DivisionByZero] if bad else []))
-            self.failed = bad and self.open
+            expect(outcome, *([error] if error else []))
+            self.failed = error is not None and self.open
             if row is not None and self.open:
                 self.rows.add(row)
-            return not bad
+            return error is None
         return False
 
     def _refused(self, outcome: Outcome) -> None:

@@ -12,9 +12,12 @@ from tests.servers import DATABASE, Server
 __all__ = ["Observer", "breaches", "soon"]
 
 
-def soon(condition: Callable[[], Any], seconds: float = 10.0) -> bool:
+PATIENCE = 10.0  # seconds; what takes longer has failed
+
+
+def soon(condition: Callable[[], Any]) -> bool:
     """As ``tests.servers.eventually``, in smaller steps: it is asked after each step of a machine."""
-    limit = time.monotonic() + seconds
+    limit = time.monotonic() + PATIENCE
     pause = 0.0005
     while not condition():
         if time.monotonic() > limit:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 from psycopg2 import extensions
 
-from pgdbpool import DBOfflineError, DBQueryError, PoolError, PoolTimeout
+from pgdbpool import DBOfflineError, DBQueryError, PoolClosed, PoolError, PoolTimeout
 from tests.fuzz.actors import LIMIT, Actor
 from tests.fuzz.holdings import LOOK, SOILING, TABLE, WAYS, Holding, expect, unsoiled
 from tests.fuzz.inspection import soon
@@ -25,6 +25,16 @@ __all__ = ["Machine", "SingleMachine"]
 
 some = st.integers(0, 11)  # picks one of what there is
 groups = st.sampled_from(GROUPS)
+_TEXTS = {
+    **dict.fromkeys(["look", "run"], LOOK),
+    "write": f"INSERT INTO {TABLE} VALUES ({{}})",
+    "fail": "SELECT 1/0",
+    "slow": "SELECT pg_sleep(10)",
+    "refused": "SET fuzz.mark = 'x'",
+    "begin": "BEGIN",
+}
+_ERRORS = {"fail": psycopg2.errors.DivisionByZero, "slow": psycopg2.errors.QueryCanceled}
+ASKED = ["look", "run", "write", "fail", "slow", "refused", "set_config", "lock"]
 rarely = some.map(lambda number: number < 4)
 
 
@@ -37,7 +47,7 @@ class Machine(Model):
 
     def pick(self, number: int) -> Holding | None:
         """One that is held by somebody who does not wait for anything else; where there is none, it is borrowed first."""
-        if not self.at_hand():
+        if not (self.at_hand() or self.closed):
             self.check_out(number, GROUPS[number % 2], WAYS[number % 4], None)
         those = self.at_hand()
         return those[number % len(those)] if those else None
@@ -49,6 +59,8 @@ class Machine(Model):
 
     @rule(who=some, group=groups, way=st.sampled_from(WAYS), key=st.sampled_from([None, None, "a", "b"]))
     def check_out(self, who: int, group: str, way: str, key: str | None) -> None:
+        if self.closed and who % 2:
+            self.succeed(None)
         actor = self.idle_actor(who)
         if actor is None or (way == "transaction" and self.transaction_of(actor, group)):
             return
@@ -84,26 +96,26 @@ class Machine(Model):
         assert soon(lambda: self.pool.stats()["groups"][holding.group]["waiting"] == len(line))
         self.settle()
 
-    @rule(who=some, group=groups, kind=st.sampled_from(["look", "fail", "write", "refused", "set_config", "lock", "run"]))
+    @rule(who=some, group=groups, kind=st.sampled_from(ASKED))
     def ask(self, who: int, group: str, kind: str) -> None:
         """One statement, on any free connection or in the actor's transaction."""
         actor, number = self.idle_actor(who), next(self.numbers)
         if actor is None:
             return
         within, refusal = self.transaction_of(actor, group), self.refusal(actor, group)
-        texts = {"look": LOOK, "run": LOOK, "fail": "SELECT 1/0", "refused": "SET fuzz.mark = 'x'"}
-        sql = texts.get(kind) or SOILING.get(kind, f"INSERT INTO {TABLE} VALUES ({{}})").format(number)
-        how = {"group": group, "timeout": 0.02 if refusal else LIMIT}
+        how: dict[str, Any] = {"group": group, "timeout": 0.02 if refusal else LIMIT}
+        sql = {**_TEXTS, **SOILING}[kind].format(number)
         if kind == "run":
-            found = actor.call(lambda: self.api.run(lambda db: db.query(sql).one(), **how))
+            found = actor.call(lambda: self.api.run(lambda db: list(db.query(sql)), **how))
         else:
-            found = actor.call(lambda: list(self.api.query(sql, **how)) if kind == "look" else self.api.query(sql, **how))
+            how |= {"query_timeout": 20} if kind == "slow" else {}
+            found = actor.call(lambda: self.api.query(sql, **how))
         if within is None:
             self._asked(found, group, kind, refusal, number)
         elif kind == "run":
             expect(found, PoolError)
         else:
-            within.said(found, bad=kind == "fail", row=number if kind == "write" else None)
+            within.said(found, error=_ERRORS.get(kind), row=number if kind == "write" else None)
         self.settle()
 
     def _asked(self, found: Outcome, group: str, kind: str, refusal: type[PoolError] | None, number: int) -> None:
@@ -111,16 +123,19 @@ class Machine(Model):
             expect(found, DBQueryError)
             return
         self.note(group, refusal)
-        expect(found, *([refusal] if refusal else [psycopg2.errors.DivisionByZero] if kind == "fail" else []))
+        error = refusal or _ERRORS.get(kind)
+        expect(found, *([error] if error else []))
         if refusal is None and kind in ("look", "run"):
-            pid, _ = unsoiled(found.value if kind == "run" else found.value[0])
+            pid, _ = unsoiled(next(iter(found.value)), self.base(group))
             assert pid not in {each.pid for each in self.held}
         if refusal is None and kind == "write":
             self.committed.add(number)
 
     # -- rules: using what is borrowed --------------------------------------------------------------------------------
 
-    @rule(which=some, kind=st.sampled_from(["look", "fail", "write", "begin", "stream", "commit", "rollback", *SOILING]))
+    @rule(
+        which=some, kind=st.sampled_from(["look", "fail", "write", "begin", "stream", "commit", "rollback", *SOILING])
+    )
     def say(self, which: int, kind: str) -> None:
         held, number = self.pick(which), next(self.numbers)
         if held is None or (kind == "begin" and held.way == "transaction"):
@@ -130,10 +145,9 @@ class Machine(Model):
         elif kind == "stream" and held.db is not None:
             held.said(held.user.call(lambda: list(held.db.stream("SELECT generate_series(1, 3)", size=2))))
         else:
-            texts = {"fail": "SELECT 1/0", "begin": "BEGIN", "write": f"INSERT INTO {TABLE} VALUES ({{}})", **SOILING}
-            found = held.user.call(held.say, texts.get(kind, LOOK).format(number))
+            found = held.user.call(held.say, {**SOILING, **_TEXTS}.get(kind, LOOK).format(number))
             row = number if kind == "write" else None
-            if held.said(found, bad=kind == "fail", begins=kind == "begin", row=row):
+            if held.said(found, error=_ERRORS.get(kind), begins=kind == "begin", row=row):
                 if kind == "look":
                     assert found.value[0][:2] == (held.pid, held.server)
                 if row and not held.open:
@@ -249,13 +263,28 @@ class Machine(Model):
     def fork(self, who: int, really: bool) -> None:
         """The child has an empty pool that works, and nothing of its parent's; the parent goes on as if nothing was."""
         actor = self.idle_actor(who)
-        if actor is None or not really or self.closed:
+        if actor is None or not really:
             return
         mine = [each for each in self.held if each.user is actor]
-        found = actor.call(in_child, lambda: _as_child(self.pool, mine, is_offline=not any(self.is_open.values())))
+        found = actor.call(in_child, lambda: self._as_child(mine))
         expect(found)
         assert not found.value & {each.pid for each in self.held}
         self.settle()
+
+    def _as_child(self, borrowed: list[Holding]) -> set[int]:
+        """Returns the backends that it was served by."""
+        for each in borrowed:
+            expect(outcome(each.say, "SELECT 1"), psycopg2.Error)
+            expect(outcome(each.leave, True), PoolError)
+        for figures in self.pool.stats()["groups"].values():
+            assert not any(figures[each] for each in ("in_use", "idle", "opening", "waiting")), figures
+        pids = set()
+        for group in GROUPS:  # in a thread that is in no transaction
+            found = thread_of(lambda group=group: self.pool.query(LOOK, group=group).one()).result()
+            expect(found, *([PoolClosed] if self.closed else [] if any(self.is_open.values()) else [DBOfflineError]))
+            pids |= {unsoiled(found.value, self.base(group))[0]} if found.value else set()
+        self.pool.close(0)
+        return pids
 
     # -- rules: changes -----------------------------------------------------------------------------------------------
 
@@ -266,7 +295,7 @@ class Machine(Model):
             self.count[group] = count
             self.settle()
 
-    @rule(server=st.sampled_from(SERVERS), is_open=st.booleans())
+    @rule(server=st.sampled_from(SERVERS), is_open=st.sampled_from([True, True, False]))
     def drain_or_resume(self, server: str, is_open: bool) -> None:
         if server in self.is_open and not self.closed:
             (self.pool.resume if is_open else self.pool.drain)(server)
@@ -283,37 +312,21 @@ class Machine(Model):
 
     @rule(wait=st.sampled_from([None, LIMIT]), really=rarely)
     def init_again(self, wait: float | None, really: bool) -> None:
+        if really or self.closed:
+            self.succeed(wait)
+
+    def succeed(self, wait: float | None) -> None:
         """The new pool takes over, and the old one closes when it has served those who wait and got back what it lent."""
-        if not (really or self.closed):
-            return
         name = self.name
         successor = self.new_pool(wait)
         self.name, name = name, self.name
         self.fading = True
-        if not self.threaded:  # nobody is there who could wait for what the only thread has borrowed
-            self.cut()
         for held in self.at_hand():
             held.said(held.user.call(held.say, LOOK))
         self.give_all_back()
         self.name = name
         self.adopt_pool(successor)
         self.settle()
-
-
-def _as_child(pool: Any, borrowed: list[Holding], is_offline: bool) -> set[int]:
-    """In the child of a fork; returns the backends that it was served by."""
-    for each in borrowed:
-        expect(outcome(each.say, "SELECT 1"), psycopg2.Error)
-        expect(outcome(each.leave, True), PoolError)
-    for figures in pool.stats()["groups"].values():
-        assert not any(figures[each] for each in ("in_use", "idle", "opening", "waiting")), figures
-    pids = set()
-    for group in GROUPS:  # in a thread that is in no transaction
-        found = thread_of(lambda group=group: pool.query(LOOK, group=group).one()).result()
-        expect(found, *([DBOfflineError] if is_offline else []))
-        pids |= {unsoiled(found.value)[0]} if found.value else set()
-    pool.close(0)
-    return pids
 
 
 class SingleMachine(Machine):

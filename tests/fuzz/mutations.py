@@ -20,6 +20,7 @@ NAN, INF = float("nan"), float("inf")
 # By key: what the contract does not allow.
 _NO_NUMBER = [NAN, INF, -1, HUGE, -HUGE, True, "5", b"5", [], {}]
 _NO_COUNT = [*_NO_NUMBER, 1.5, 2**31]
+_NO_TIME = [*_NO_NUMBER, None, 1e300]
 _NO_WORD = ["", "master", 1, True, None, [], {}, b"auto", *SECRETIVE]
 _NO_NAME = ["", "a\0b", "\ud800", "a\nb", 5, b"db1", [], ["db1"]]
 _NO_PATH = ["", "a\0b", "\ud800", 5, b"/tmp", [], {}]
@@ -27,14 +28,15 @@ BAD: dict[str, list[Any]] = {
     **dict.fromkeys(("ssl", "role", "target", "validate", "reset", "type"), _NO_WORD),
     **dict.fromkeys(("name", "user", "label"), _NO_NAME),
     **dict.fromkeys(("sslrootcert", "sslcert", "sslkey", "stats_dir"), _NO_PATH),
-    **dict.fromkeys(("timeout", "max_idle", "max_lifetime", "ping_after", "hold_warning"), [*_NO_NUMBER, None, 1e300]),
-    **dict.fromkeys(("max_waiting", "min_connections"), [*_NO_COUNT, None]),
+    **dict.fromkeys(("timeout", "max_idle", "max_lifetime", "ping_after", "hold_warning"), _NO_TIME),
     "host": [*_NO_NAME, "db1,db2", *SECRETIVE[::2]],
     "port": [*_NO_COUNT, 0, 65536],
     "pass": [5, SECRET.encode(), [SECRET], {SECRET: SECRET}, SECRET + "\0", SECRET + "\ud800"],
-    "connect_timeout": [*_NO_NUMBER, None, 0, 1e300],
+    "connect_timeout": [*_NO_TIME, 0],
     "query_timeout": _NO_COUNT,
     "session_tmp_buffer": [*_NO_COUNT, 0],
+    "max_waiting": [*_NO_COUNT, None],
+    "min_connections": [*_NO_COUNT, None],
     "weight": [*_NO_NUMBER, None, 1e7],
     "pooler": ["session", "", True, [], {}],
     "libpq": [None, [], 5, [("keepalives", 1)], SECRET, *SECRETIVE],
@@ -50,11 +52,12 @@ BAD: dict[str, list[Any]] = {
     "sqlprepare": [0, 1, "yes", None],
 }
 _BAD_TEXT = [None, SECRET.encode(), [SECRET], {}, SECRET + "\0", "\ud800"]
+_NO_GROUP = ["", "a\nb", "a\0", "\ud800", 5, None, b"web", ("web",), HUGE, 1.5]
 _NO_FUNCTION = [None, b"age", [SECRET], "\ud800", "a b", HUGE, *SECRETIVE]
 _BAD_NAMES = ["no such", "", "ä", f"x {SECRET}=", 5, None, ("a",), HUGE, "a\0", *SECRETIVE]
 
 
-class Taken(Exception):
+class TakenError(Exception):
     """Something else is wrong there already."""
 
 
@@ -81,7 +84,7 @@ class Broken:
 
     def take(self, place: str) -> None:
         if place in self._taken:
-            raise Taken
+            raise TakenError
         self._taken.add(place)
 
     def expect(self, path: str, says: str = "") -> None:
@@ -112,7 +115,7 @@ def unknown_key(draw: st.DrawFn, broken: Broken) -> None:
     path, section, known = draw(st.sampled_from(broken.sections()))
     key = draw(keys)
     if key in {*section, *known}:
-        raise Taken
+        raise TakenError
     section[key] = draw(nonsense)
     broken.expect(under(path, key))
 
@@ -123,7 +126,7 @@ def typo(draw: st.DrawFn, broken: Broken) -> None:
     meant = draw(st.sampled_from(known))
     wrong = draw(_misspelt(meant))
     if wrong in {*ROOT, *ENDPOINT, *GROUP, *BOTH, *section} or [k for k in known if _is_near(wrong, k)] != [meant]:
-        raise Taken
+        raise TakenError
     section[wrong] = draw(nonsense)
     broken.expect(under(path, wrong), "" if meant in BOTH else f"{meant!r}")
 
@@ -158,8 +161,9 @@ def missing(draw: st.DrawFn, broken: Broken) -> None:
 
 
 def bad_group_name(draw: st.DrawFn, broken: Broken) -> None:
-    name = draw(st.sampled_from(["", "a\nb", "a\0", "\ud800", 5, None, b"web", ("web",), HUGE, 1.5]))
-    broken.take(f"groups[{len(broken._taken)}")
+    number = draw(st.integers(0, len(_NO_GROUP) - 1))
+    broken.take(f"bad name {number}")
+    name = _NO_GROUP[number]
     broken.config["groups"][name] = draw(nonsense | st.just({"connection_count": 1}))
     broken.expect(under("groups", name))
 
@@ -176,9 +180,10 @@ def bad_setting(draw: st.DrawFn, broken: Broken) -> None:
     """A name that no setting can have or that has a key of its own, or a value that cannot be sent."""
     path, group = draw(st.sampled_from(broken.groups))
     names = st.sampled_from([*_BAD_NAMES, "statement_timeout", "Temp_Buffers", "client_encoding"])
-    name, value = draw(st.tuples(names, nonsense) | st.tuples(st.just("app.password"), st.sampled_from([*_BAD_TEXT, NAN, HUGE])))
+    values = st.sampled_from([*_BAD_TEXT, NAN, HUGE])
+    name, value = draw(st.tuples(names, nonsense) | st.tuples(st.just("app.password"), values))
     if any(endpoint.get("pooler") for _, endpoint in broken.endpoints):
-        raise Taken  # it would be wrong there in any case
+        raise TakenError  # it would be wrong there in any case
     _put_into(broken, path, group, "settings", name, value)
 
 
@@ -205,7 +210,7 @@ def changed(draw: st.DrawFn) -> Broken:
     """With one to three things wrong, each at a place of its own."""
     broken = Broken(draw(configurations()))
     for change in draw(st.lists(st.sampled_from(_CHANGES), min_size=1, max_size=3)):
-        with suppress(Taken):
+        with suppress(TakenError):
             change(draw, broken)
     assume(broken.expected)
     return broken

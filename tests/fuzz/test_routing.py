@@ -37,11 +37,13 @@ def _may(need: str, view: View) -> bool:
         return True
     if need == "read-only":
         return view.role == "standby" or view.read_only
-    return view.role == ("standby" if need == "standby" else "primary") and not (need == "read-write" and view.read_only)
+    return view.role == ("standby" if need == "standby" else "primary") and not (
+        need == "read-write" and view.read_only
+    )
 
 
 @pytest.mark.contract("3.group.target.1")
-@fuzz(300, 50_000)
+@fuzz(150, 10_000)
 @given(needs, servers)
 def test_only_who_may_serve_serves(need: Any, known: list[View]) -> None:
     """Never a drained server or one of the wrong role; one that is there goes before those that are not."""
@@ -61,7 +63,7 @@ def test_only_who_may_serve_serves(need: Any, known: list[View]) -> None:
 
 
 @pytest.mark.contract("5.target-any.1")
-@fuzz(300, 50_000)
+@fuzz(150, 10_000)
 @given(needs, servers, st.data())
 def test_what_does_not_matter_changes_nothing(need: Any, known: list[View], data: st.DataObject) -> None:
     """A drained server more, for ``any`` the roles, for writing the weights, and in which order those stand that read."""
@@ -70,8 +72,9 @@ def test_what_does_not_matter_changes_nothing(need: Any, known: list[View], data
     assert aim(need, [*known, drained])[:2] == found[:2]
     if need == "any":
         others = data.draw(st.lists(views, min_size=len(known), max_size=len(known)))
-        changed = [replace(a, role=b.role, read_only=b.read_only, identity=b.identity) for a, b in zip(known, others, strict=True)]
-        assert aim(need, changed)[:2] == found[:2]
+        for i, other in enumerate(others):
+            others[i] = replace(known[i], role=other.role, read_only=other.read_only, identity=other.identity)
+        assert aim(need, others)[:2] == found[:2]
     elif need in WRITING:
         assert aim(need, [replace(view, weight=1.0) for view in known]) == found
     if need not in WRITING:
@@ -82,7 +85,7 @@ def test_what_does_not_matter_changes_nothing(need: Any, known: list[View], data
 
 
 @pytest.mark.contract("3.endpoint.weight.1")
-@fuzz(300, 50_000)
+@fuzz(150, 10_000)
 @given(needs, servers)
 def test_who_has_no_weight_reads_last(need: Any, known: list[View]) -> None:
     """A server of weight 0 serves reads only where every other one that may is not there."""

@@ -68,11 +68,11 @@ def _cases(outcome: Outcome) -> list[list[Any]]:
 def _reloaded_and_ended(peer: Peer, setting: Setting, admin: dict[str, Any], patience: float) -> list[list[Any]]:
     with served(peer, setting, admin, *_WORKERS, "--graceful-timeout", "10") as gunicorn:
         before = gunicorn.workers()
-        under_way = gunicorn.asleep(8, 0.7)
+        under_way = gunicorn.asleep(8, 1.0)
         gunicorn.signal(signal.SIGHUP)
         reloaded = _answered("SIGHUP", under_way)
         within(30.0, lambda: len(now := gunicorn.workers()) == 2 and not now & before)
-        under_way = gunicorn.asleep(8, 0.7)
+        under_way = gunicorn.asleep(8, 1.0)
         gunicorn.signal(signal.SIGTERM)
         ended = _answered("SIGTERM", under_way)
         gunicorn.wait()

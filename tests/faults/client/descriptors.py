@@ -17,6 +17,8 @@ from tests.faults.client.trying import by_admin, in_thread, said, tried
 
 __all__ = ["exhausted"]
 
+_PAUSE = 0.6  # seconds: more than pass between a pool's attempts to connect
+
 
 def exhausted(peer: Peer, setting: Setting, link: Link, *, admin: Any, ease: float, **_: Any) -> list[Any]:
     """All that are open are held, and one more is asked for, with no descriptor left and with one."""
@@ -24,10 +26,11 @@ def exhausted(peer: Peer, setting: Setting, link: Link, *, admin: Any, ease: flo
     count = f"SELECT count(*) FROM pg_stat_activity WHERE application_name = '{name}'"
     for spare in (0, 1):
         with _held(peer, setting.minimum):
-            before, [(sessions,)] = _used(), by_admin(admin, count)
+            before, [(sessions,)] = _settled(), by_admin(admin, count)
             with _no_more_than(spare):
                 asked = tried(peer.query, "SELECT 1")
-            after, [(left,)] = _used(), by_admin(admin, count)
+                time.sleep(_PAUSE)
+            after, [(left,)] = _settled(), by_admin(admin, count)
         if asked.error is None:  # whoever needs one for a connection had it
             continue
         what = f"{spare} left: "
@@ -35,7 +38,7 @@ def exhausted(peer: Peer, setting: Setting, link: Link, *, admin: Any, ease: flo
         found += [
             [f"{what}told at the deadline", in_time, f"after {asked.seconds:.2f} s"],
             [f"{what}told why", "Too many open files" in str(asked.error), said(asked.error)],
-            [f"{what}descriptors", after == before, f"{len(before)}, then {len(after)}"],
+            [f"{what}descriptors", after == before, f"{before}, then {after}"],
             [f"{what}sessions", left == sessions, f"{sessions}, then {left}"],
         ]
     return [*found, *_existing(peer), *_grows(peer, setting, 0.5 * ease)]
@@ -78,6 +81,7 @@ def _held(peer: Peer, count: int) -> Iterator[None]:
         over.set()
         for holder in holders:
             holder.outcome(5)
+        time.sleep(_PAUSE)  # what is given back may have to be cleaned
 
 
 @contextmanager
@@ -89,6 +93,16 @@ def _no_more_than(spare: int) -> Iterator[None]:
         stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, before)
         resource.setrlimit(resource.RLIMIT_NOFILE, (next(itertools.islice(free, spare, None)), before[1]))
         yield
+
+
+def _settled() -> int:
+    """How many are in use, when that has not changed for a while: nobody is connecting."""
+    seen, since, limit = len(_used()), time.monotonic(), time.monotonic() + 10.0
+    while (now := time.monotonic()) < min(since + _PAUSE, limit):
+        if (used := len(_used())) != seen:
+            seen, since = used, now
+        time.sleep(0.01)
+    return seen
 
 
 def _used() -> set[int]:

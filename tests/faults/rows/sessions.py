@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-from pgdbpool.demo.processes import gone
 from tests.faults.measured import IN_FLIGHT
 from tests.faults.rows.row import row
 from tests.faults.scene import Scene
-
-
-def _terminate(scene: Scene) -> None:
-    """All of them; return when they are gone."""
-    victims = scene.sessions()
-    scene.sql("SELECT pg_terminate_backend(pid) FROM unnest(%s::int[]) AS pid", (victims,))
-    gone(victims, 5.0)
 
 
 @row("1", told=3.7, back=0.1, clean=0)
@@ -22,7 +14,8 @@ def all_sessions_terminated_while_idle(scene: Scene) -> None:
         load.order("pause")
         scene.sleep(0.5, 0.3)
         with load.fault():
-            _terminate(scene)
+            scene.terminate(scene.sessions())
+            scene.sleep(0.1)
         load.order("resume")
 
 
@@ -32,5 +25,5 @@ def all_sessions_terminated_under_load(scene: Scene) -> None:
     with scene.load() as load:
         for _ in range(3):
             with load.fault():
-                _terminate(scene)
+                scene.terminate(scene.sessions())
             scene.sleep(0.8, 0.4)

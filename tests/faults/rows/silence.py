@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from tests.faults.contestant import Contestant
 from tests.faults.measured import LATE
@@ -11,8 +12,10 @@ from tests.faults.proxy import Proxy
 from tests.faults.rows.row import row
 from tests.faults.scene import Scene
 
-# "libpq-connect.html" in PostgreSQL's manual; psycopg2.pool keeps the defaults, by which it never notices
-_TCP = {"keepalives_idle": 1, "keepalives_interval": 1, "keepalives_count": 2, "tcp_user_timeout": 2000}
+# Of both sides, for neither tells the other: "libpq-connect.html" and "runtime-config-connection.html" in PostgreSQL's
+# manual. psycopg2.pool keeps its defaults, by which it never notices.
+_CLIENTS = {"keepalives_idle": 1, "keepalives_interval": 1, "keepalives_count": 2, "tcp_user_timeout": 2000}
+_SERVERS = {name if name.startswith("tcp_") else f"tcp_{name}": str(value) for name, value in _CLIENTS.items()}
 
 
 @row("9a", needs=why_not, failed=LATE, told=5.2, back=1.0, clean=1.2)
@@ -59,24 +62,21 @@ def transaction_cut_off(scene: Scene) -> None:
 @row("10a", needs=why_not, failed=LATE, told=5.0, back=1.0, clean=1.0)
 def link_down(scene: Scene) -> None:
     """The cable is pulled for 7 s while queries run without a limit: TCP's own, which the others leave to libpq, end them."""
-    net = scene.net = scene.entered(Namespace())
-    ours = {"endpoint": {"libpq": _TCP, "query_timeout": 0}, "group": {"query_timeout": 0}}
-    with scene.load(ours=ours) as load:
-        load.order("slow 0.05")
-        scene.sleep(0.5)
-        with load.fault() as struck:
-            net.link_down()
-            struck()
-            scene.sleep(7, 5.5)
-            net.heal()
+    ours = {"endpoint": {"libpq": _CLIENTS, "query_timeout": 0}, "group": {"query_timeout": 0}}
+    _pull_the_cable(scene, ours=ours)
 
 
 @row("10b", needs=why_not, failed=LATE, told=5.0, back=1.0, clean=1.0)
 def link_down_non_threaded(scene: Scene) -> None:
     """The same for a pool of one thread, which nobody watches."""
+    ours = {"root": {"type": "non-threaded"}, "endpoint": {"libpq": _CLIENTS}}
+    _pull_the_cable(scene, ours=ours, connections=1, minimum=1, threads=1)
+
+
+def _pull_the_cable(scene: Scene, **setting: Any) -> None:
     net = scene.net = scene.entered(Namespace())
-    ours = {"root": {"type": "non-threaded"}, "endpoint": {"libpq": _TCP}}
-    with scene.load(ours=ours, connections=1, minimum=1, threads=1) as load:
+    scene.settings.update(_SERVERS)
+    with scene.load(**setting) as load:
         load.order("slow 0.05")
         scene.sleep(0.5)
         with load.fault() as struck:
