@@ -15,44 +15,37 @@ from tests.faults.client.trying import Outcome, at_once, in_thread, said, tried
 
 __all__ = ["ended", "killed", "preloaded"]
 
+_REQUESTS = 300
 _WORKERS = ("--workers", "2", "--threads", "8")
 
 
 def preloaded(
-    peer: Peer,
-    setting: Setting,
-    link: Link,
-    *,
-    admin: dict[str, Any],
-    requests: int,
-    patience: float,
-    ease: float,
-    **_: Any,
+    peer: Peer, setting: Setting, link: Link, *, admin: dict[str, Any], patience: float, ease: float, **_: Any
 ) -> list[list[Any]]:
     """A warm pool in the arbiter, and requests by eight clients to its two workers."""
     peer.close()
     with served(peer, setting, admin, "--preload", "--workers", "2", "--threads", "4") as gunicorn:
-        within(10.0, lambda: gunicorn.log().count("Booting worker") == 2)
-        told = _asked(gunicorn, requests, patience * ease)
+        within(30.0, lambda: gunicorn.log().count("Booting worker") == 2)
+        told = _asked(gunicorn, patience * ease, 2.0 * ease)
     right = sum(each.value == key for key, each in told.items())
     wrong = sum(each.error is None for each in told.values()) - right
     failed = [each.error for each in told.values() if each.error]
     note = "".join(f", {number} {name}" for name, number in (("wrong", wrong), ("failed", len(failed))) if number)
     first = f" ({said(failed[0])})" if failed else ""
-    return [["answers", right == requests, f"{right} right of {requests}{note}{first}"]]
+    return [["answers", right == _REQUESTS, f"{right} right of {_REQUESTS}{note}{first}"]]
 
 
-def _asked(gunicorn: Gunicorn, requests: int, patience: float) -> dict[str, Outcome]:
-    """What became of each; those that nobody came to in time are missing."""
-    limit, keys, told = time.monotonic() + patience, iter(map(str, range(requests))), dict[str, Outcome]()
+def _asked(gunicorn: Gunicorn, patience: float, each: float) -> dict[str, Outcome]:
+    """What became of the requests; those that nobody came to in time are missing."""
+    limit, keys, told = time.monotonic() + patience, iter(map(str, range(_REQUESTS))), dict[str, Outcome]()
 
     def ask(_: int) -> None:
         for key in keys:
             if time.monotonic() > limit:
                 return
-            told[key] = tried(gunicorn.get, key, 0.02, 2.0)  # long enough for both workers
+            told[key] = tried(gunicorn.get, key, 0.02, each)  # long enough for both workers to have some
 
-    at_once(8, ask, patience + 3.0)
+    at_once(8, ask, patience + each + 1.0)
     return told
 
 
@@ -63,7 +56,7 @@ def ended(
     peer.close()
     short = in_thread(_reloaded_and_ended, peer, setting, admin, 1.0 * ease)
     long = in_thread(_ended_in_mid_query, peer, setting, admin, patience * ease)
-    return [case for each in (short, long) for case in _cases(each.outcome(40.0))]
+    return [case for each in (short, long) for case in _cases(each.outcome(120.0))]
 
 
 def _cases(outcome: Outcome) -> list[list[Any]]:
@@ -78,16 +71,16 @@ def _reloaded_and_ended(peer: Peer, setting: Setting, admin: dict[str, Any], pat
         under_way = gunicorn.asleep(8, 1.0)
         gunicorn.signal(signal.SIGHUP)
         reloaded = _answered("SIGHUP", under_way)
-        within(10.0, lambda: len(now := gunicorn.workers()) == 2 and not now & before)
+        within(30.0, lambda: len(now := gunicorn.workers()) == 2 and not now & before)
         under_way = gunicorn.asleep(8, 1.0)
         gunicorn.signal(signal.SIGTERM)
         ended = _answered("SIGTERM", under_way)
-        gunicorn.wait(15.0)
+        gunicorn.wait()
         return [reloaded, ended, _gone("sessions after the exit", gunicorn.sessions, patience)]
 
 
 def _answered(what: str, requests: list[in_thread]) -> list[Any]:
-    told = [each.outcome(15.0) for each in requests]
+    told = [each.outcome(30.0) for each in requests]
     right = sum(each.value == str(number) for number, each in enumerate(told))
     first = next((f" ({said(each.error)})" for each in told if each.error), "")
     return [f"{what} with requests under way", right == len(told), f"{right} right of {len(told)}{first}"]
@@ -98,7 +91,7 @@ def _ended_in_mid_query(peer: Peer, setting: Setting, admin: dict[str, Any], pat
     with served(peer, setting, admin, *_WORKERS, "--graceful-timeout", "1") as gunicorn:
         gunicorn.asleep(8, 12.0)
         gunicorn.signal(signal.SIGTERM)
-        gunicorn.wait(10.0)
+        gunicorn.wait()
         return [_gone("sessions after SIGTERM in mid query", gunicorn.sessions, patience)]
 
 

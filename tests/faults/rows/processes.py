@@ -5,8 +5,6 @@ from __future__ import annotations
 from tests.faults.rows.row import row
 from tests.faults.scene import Scene
 
-_LONG = {"query": 60.0}  # no query of theirs is too long
-
 
 @row("23a")
 def fork_of_a_warm_pool(scene: Scene) -> None:
@@ -28,16 +26,21 @@ def _fork(scene: Scene, *, under_load: bool) -> None:
 @row("23c")
 def gunicorn_preloaded(scene: Scene) -> None:
     """gunicorn --preload with a pool that is warm before the fork: 300 requests to two workers, each has its own answer."""
-    scene.play("deployed:preloaded", requests=300, patience=4.0 if scene.short else 12.0)
+    _serve(scene, "preloaded", 12.0, 4.0)
 
 
 @row("24")
 def gunicorn_reloaded_and_ended(scene: Scene) -> None:
     """SIGHUP and SIGTERM with eight requests under way: none fails; what the end cuts off ends at the server as well."""
-    scene.play("deployed:ended", patience=2.5 if scene.short else 3.0, setting=_LONG)
+    _serve(scene, "ended", 3.0, 2.5)
 
 
 @row("25")
 def workers_killed_in_mid_query(scene: Scene) -> None:
     """SIGKILL of the workers with queries of 30 s running: their sessions are gone within 5 s."""
-    scene.play("deployed:killed", patience=3.5 if scene.short else 5.0, setting=_LONG)
+    _serve(scene, "killed", 5.0, 3.5)
+
+
+def _serve(scene: Scene, script: str, patience: float, short: float) -> None:
+    """gunicorn takes its time to start where many do. No query is too long for the pools."""
+    scene.play(f"deployed:{script}", seconds=240, patience=short if scene.short else patience, setting={"query": 60.0})
