@@ -32,7 +32,7 @@ atexit.register(shutil.rmtree, _home, ignore_errors=True)
 def limits(short: int, long: int, **more: Any) -> settings:
     """So many examples, in ``make test`` and with ``FUZZ=long``."""
     return settings(
-        max_examples=int(os.environ.get("FUZZ_N") or long) if LONG else short,
+        max_examples=long if LONG else short,
         derandomize=not LONG,
         database=None,
         deadline=None,  # the machine may be busy

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.fuzz.dsns import CHARACTERS, dsns, texts
 
-__all__ = ["BOTH", "ENDPOINT", "GROUP", "KEYWORDS", "ROOT", "SECRET", "configurations", "printable", "secrets"]
+__all__ = ["BOTH", "ENDPOINT", "GROUP", "ROOT", "SECRET", "anything", "configurations", "secrets"]
 
 SECRET = "Tr0ub4dor"  # in every password, and in nothing else
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 from psycopg2 import extensions
 
-from pgdbpool import DBOfflineError, DBQueryError, PoolError, PoolTimeout
+from pgdbpool import DBOfflineError, DBQueryError, PoolClosed, PoolError, PoolTimeout
 from tests.fuzz.actors import LIMIT, Actor
 from tests.fuzz.holdings import LOOK, SOILING, TABLE, WAYS, Holding, expect, unsoiled
 from tests.fuzz.inspection import soon
@@ -263,7 +263,7 @@ class Machine(Model):
     def fork(self, who: int, really: bool) -> None:
         """The child has an empty pool that works, and nothing of its parent's; the parent goes on as if nothing was."""
         actor = self.idle_actor(who)
-        if actor is None or not really or self.closed:
+        if actor is None or not really:
             return
         mine = [each for each in self.held if each.user is actor]
         found = actor.call(in_child, lambda: self._as_child(mine))
@@ -281,7 +281,7 @@ class Machine(Model):
         pids = set()
         for group in GROUPS:  # in a thread that is in no transaction
             found = thread_of(lambda group=group: self.pool.query(LOOK, group=group).one()).result()
-            expect(found, *([] if any(self.is_open.values()) else [DBOfflineError]))
+            expect(found, *([PoolClosed] if self.closed else [] if any(self.is_open.values()) else [DBOfflineError]))
             pids |= {unsoiled(found.value, self.base(group))[0]} if found.value else set()
         self.pool.close(0)
         return pids
@@ -321,8 +321,6 @@ class Machine(Model):
         successor = self.new_pool(wait)
         self.name, name = name, self.name
         self.fading = True
-        if not self.threaded:  # nobody is there who could wait for what the only thread has borrowed
-            self.cut()
         for held in self.at_hand():
             held.said(held.user.call(held.say, LOOK))
         self.give_all_back()

@@ -26,9 +26,8 @@ _SAYS = (
 def sessions_rejected(scene: Scene) -> None:
     """Password, database, pg_hba.conf, role: whoever asks is told at once, in the server's words, by one attempt a second."""
     faults = [_password, _database, _hba, _role]
-    with scene.load(
-        threads=8, pace=0.1
-    ) as load:  # pools that dial for each request keep the machine busy enough by that
+    # Few ask: pools that dial for each request keep the machine busy enough by that.
+    with scene.load(threads=8, pace=0.1) as load:
         for fault in scene.dice.sample(faults, 2) if scene.short else faults:
             with load.fault() as struck, fault(scene):
                 _terminate(scene)
