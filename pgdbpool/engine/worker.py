@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import queue
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from time import monotonic
 
 log = logging.getLogger("pgdbpool.engine")
 
@@ -27,25 +29,32 @@ class Worker:
 
     def after_fork(self) -> None:
         """The child of a fork has none of its parent's threads, and must not touch their locks."""
-        # Guards _nudged, _running and stopped. Forbidden under it: running the work.
-        self._lock = threading.Condition(threading.Lock())
-        self._nudged = False
-        self._running = False
+        # Guards all but the work. Forbidden under it: running that, starting a thread (which may let others run first).
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._begun = 0.0
         self.stopped = False
 
     def nudge(self) -> bool:
-        """See to it that ``work`` runs once more; never blocks for it. False where no thread could be started for it."""
+        """See to it that ``work`` runs once more; never blocks for it. False where no thread could be started for it.
+
+        An exception thrown into the caller (a signal handler's) may strike anywhere here: it leaves no lock taken, as it may
+        a Condition's, and a thread that it kept from starting is started by a later nudge.
+        """
         with self._lock:
-            self._nudged = True
-            self._lock.notify()
-            if self._running or self.stopped:
+            if self.stopped:
                 return True
-            self._running = True
+            if self._thread is not None and (self._thread.is_alive() or monotonic() < self._begun + _AGAIN):
+                self._bell.put(None)
+                return True
+            # By its module: gevent may have patched that since the import, with --preload even since the fork.
+            self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
+            self._begun = monotonic()
+            thread = self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
         try:
-            threading.Thread(target=self._run, name=self._name, daemon=True).start()
+            thread.start()
         except RuntimeError as error:  # no more threads, or the interpreter is ending
-            with self._lock:
-                self._running = False
+            self._thread = None
             log.warning("cannot start thread %s: %s", self._name, error)
             return False
         return True
@@ -53,10 +62,11 @@ class Worker:
     def stop(self, patience: float = 0.0) -> None:
         """Let the thread end after what it is doing, and wait for that for at most ``patience`` seconds."""
         with self._lock:
-            self.stopped = True
-            self._lock.notify_all()
-            if patience:
-                self._lock.wait_for(lambda: not self._running, patience)
+            self.stopped, thread = True, self._thread
+            if thread is not None:
+                self._bell.put(None)
+        if patience and thread is not None and thread.is_alive() and thread is not threading.current_thread():
+            thread.join(patience)
 
     def _run(self) -> None:
         pause: float | None = 0.0
@@ -70,12 +80,15 @@ class Worker:
 
     def _wait(self, pause: float | None) -> bool:
         """Wait for a nudge or the end of the pause; false when the thread is to end."""
-        with self._lock:
+        with suppress(queue.Empty):
             if pause != 0.0:
-                self._lock.wait_for(lambda: self._nudged or self.stopped, _LINGER if pause is None else pause)
-            goes_on = not self.stopped and (self._nudged or pause is not None)
-            self._nudged = False
+                self._bell.get(timeout=_LINGER if pause is None else pause)
+                pause = 0.0
+        with self._lock:  # a nudge from now on finds no thread, or comes before this look
+            while not self._bell.empty():
+                self._bell.get()
+                pause = 0.0
+            goes_on = not self.stopped and pause is not None
             if not goes_on:
-                self._running = False
-                self._lock.notify_all()
+                self._thread = None
             return goes_on

@@ -233,7 +233,7 @@ def test_a_forks_child_starts_anew(work: Work) -> None:
     """In the child of a fork, which has no thread and may have a lock that is held, a nudge starts the worker."""
     lock: Any = work.worker._lock
     lock.acquire()
-    work.worker._running = True
+    work.worker._thread = threading.current_thread()
     work.worker.after_fork()
     work.worker.nudge()
     assert work.begun()
