@@ -12,9 +12,8 @@ from .sources import ROOT, python_files, tree
 FUNCTION_LIMIT = 40  # lines, docstrings excluded
 FUNCTION_MEDIAN = 8
 FILE_LIMIT = 420  # lines
-CORE_LIMIT = 4513(
-    4505  # lines of code; the goal is 3,500. More than before (4,490): what the fault matrix found to be missing
-)
+# The goal is 3,500 lines of code. 23 more than before the fault matrix: what it found to be missing.
+CORE_LIMIT = 4513
 CORE = "errors config text waiting driver engine access report facade".split()
 
 FILES = python_files("pgdbpool", "examples", "benchmarks")
