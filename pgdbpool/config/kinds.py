@@ -108,7 +108,7 @@ PATH = Kind(
     lambda value: isinstance(value, (str, os.PathLike)) and os.fspath(value) and _is_text(os.fspath(value)),
     lambda value, at: _plain(os.fspath(value), at),
 )
-DSN = Kind("a libpq URI or keyword string", lambda value: value and _is_text(value), _readable, secret=True)
+DSN = Kind("a libpq URI or keyword string", lambda value: _is_text(value) and value, _readable, secret=True)
 PASSWORD = Kind("a str, or a callable that returns one", lambda value: callable(value) or _is_text(value), secret=True)
 KEYWORD_VALUE = Kind("a str or an int", lambda value: _is_text(value) or _is_number(value, int), secret=True)
 SETTING_VALUE = Kind("a str, int, float or bool", lambda value: _is_text(value) or _is_finite(value), secret=True)
