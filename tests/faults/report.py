@@ -29,7 +29,7 @@ time is a script: how many of the cases that it tries did not end as they should
 
 {place}
 
-**The load.** Each pool has a process of its own with {connections} connections, and 16 threads that ask every 40 ms:
+**The load.** Each pool has a process of its own with {connections} connections, and 16 threads that ask every 80 ms:
 60 % reads whose answer is known, 25 % inserts of a key that is used once, 15 % transfers between accounts whose sum must
 stay 0. A row strikes all pools at once, on the same server, under this load. Where a row is a script, each pool runs the
 same one.
