@@ -18,6 +18,7 @@ from tests.faults.table import HEAD, lines, summary, title
 __all__ = ["main"]
 
 PAGE = Path(__file__).resolve().parents[2] / "doc" / "reliability.md"
+CROWD = 3.0  # by which the limits of time are eased for all where seven pools share the machine
 NETWORK = "PGDBPOOL_TEST_NETWORK"  # "required": a row that cannot run here is a failure
 
 
@@ -53,7 +54,8 @@ def _run(row: Row, record: Record, seed: int, options: argparse.Namespace) -> Ru
     began = time.monotonic()
     if not run.not_run:
         try:
-            run.results = row.run(record.peers, seed, short=options.short)
+            ease = dict.fromkeys(record.peers, CROWD) if options.peers else {}
+            run.results = row.run(record.peers, seed, short=options.short, ease=ease)
         except Exception:
             run.broken = traceback.format_exc()
     run.seconds = time.monotonic() - began

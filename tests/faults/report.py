@@ -41,7 +41,8 @@ semaphore around it. In all else they are as their documentation sets them up: p
 with shorter ones in 10a and 10b, the others with libpq's defaults. None but pgdbpool has a word for a write in doubt, so what
 failed by theirs and is there nevertheless counts against the ledger.
 
-**What is judged.** Of each row that has the load: the failures that it does not allow; the longest request; the seconds
+**What is judged.** The limits of time are three times as long as in `make faults`, for all alike, because seven pools share the
+machine and come back at the same moment. Of each row that has the load: the failures that it does not allow; the longest request; the seconds
 from the end of the fault to the first success, and until nothing fails any more; whether all {connections} connections can
 be held at once afterwards; what is left behind (sessions, open transactions, advisory locks, descriptors); whether anything
 held the GIL for longer than 0.1 s; and the ledger: what was acknowledged is there exactly once, what failed is not there, no

@@ -25,7 +25,7 @@ __all__ = ["BUSY", "DATABASE", "PASSWORD", "ROLE", "Load", "Scene"]
 ROLE, PASSWORD, DATABASE = "web", "a secret of the tests", "shop"
 BUSY = "slow 0.03"  # an order: reads that long have 16 threads keep 8 connections busy
 _FEW = 3  # pools
-_SETTINGS = {"fsync": "off", "max_connections": "120"}
+_SETTINGS = {"fsync": "off"}
 
 
 class Scene:
@@ -63,7 +63,8 @@ class Scene:
         """A server of this run alone."""
         net, place = self.net, {"listen_addresses": self.host}
         rules = "host all all samenet scram-sha-256\n" if net else None
-        server = Cluster(settings={**_SETTINGS, **place, **self.settings}, hba=rules)
+        room = {"max_connections": str(40 * (1 + len(self.peers)))}
+        server = Cluster(settings={**_SETTINGS, **room, **place, **self.settings}, hba=rules)
         self._stack.callback(server.close)
         net.run(server.start) if net else server.start()
         self.furnish(server)
