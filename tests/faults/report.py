@@ -42,11 +42,11 @@ with shorter ones in 10a and 10b, the others with libpq's defaults. None but pgd
 failed by theirs and is there nevertheless counts against the ledger.
 
 **What is judged.** The limits of time are three times as long as in `make faults`, for all alike, because seven pools share the
-machine and come back at the same moment. Of each row that has the load: the failures that it does not allow; the longest request; the seconds
-from the end of the fault to the first success, and until nothing fails any more; whether all {connections} connections can
-be held at once afterwards; what is left behind (sessions, open transactions, advisory locks, descriptors); whether anything
-held the GIL for longer than 0.1 s; and the ledger: what was acknowledged is there exactly once, what failed is not there, no
-transfer is there by half. `InDoubt` counts as a failure, of which the ledger allows either.
+machine and come back at the same moment. Of each row that has the load: the failures that it does not allow; the longest
+request; the seconds from the end of the fault to the first success, and until nothing fails any more; whether all {connections}
+connections can be held at once afterwards; what is left behind (sessions, open transactions, advisory locks, descriptors);
+whether anything held the GIL for longer than 0.3 s; and the ledger: what was acknowledged is there exactly once, what failed is
+not there, no transfer is there by half. `InDoubt` counts as a failure, of which the ledger allows either.
 
 A row is only here because psycopg2's pool fails it: what no pool gets wrong would show nothing.
 
