@@ -75,7 +75,7 @@ def _reloaded_and_ended(peer: Peer, setting: Setting, admin: dict[str, Any], pat
         under_way = gunicorn.asleep(8, 1.0)
         gunicorn.signal(signal.SIGTERM)
         ended = _answered("SIGTERM", under_way)
-        gunicorn.wait()
+        gunicorn.wait(30.0)
         return [reloaded, ended, _gone("sessions after the exit", gunicorn.sessions, patience)]
 
 
@@ -91,7 +91,7 @@ def _ended_in_mid_query(peer: Peer, setting: Setting, admin: dict[str, Any], pat
     with served(peer, setting, admin, *_WORKERS, "--graceful-timeout", "1") as gunicorn:
         gunicorn.asleep(8, 12.0)
         gunicorn.signal(signal.SIGTERM)
-        gunicorn.wait()
+        gunicorn.wait(30.0)
         return [_gone("sessions after SIGTERM in mid query", gunicorn.sessions, patience)]
 
 
