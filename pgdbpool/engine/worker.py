@@ -54,7 +54,8 @@ class Worker:
         try:
             thread.start()
         except RuntimeError as error:  # no more threads, or the interpreter is ending
-            self._thread = None
+            with self._lock:
+                self._thread = None
             log.warning("cannot start thread %s: %s", self._name, error)
             return False
         return True
