@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import threading
@@ -14,7 +15,20 @@ from typing import Any, NamedTuple
 
 from tests.servers import eventually
 
-__all__ = ["Crowd", "Outcome", "full", "in_child", "outcomes", "pids_of", "python", "thread_of", "ticking", "warm"]
+__all__ = [
+    "Crowd",
+    "Outcome",
+    "frozen",
+    "full",
+    "in_child",
+    "outcomes",
+    "pids_of",
+    "python",
+    "stopped",
+    "thread_of",
+    "ticking",
+    "warm",
+]
 
 
 class Outcome(NamedTuple):
@@ -120,6 +134,26 @@ def ticking() -> Iterator[Callable[[], float]]:
     finally:
         going.clear()
         thread.join(5.0)
+
+
+@contextmanager
+def frozen(server: Any) -> Iterator[None]:
+    """A server all of whose processes stand still until the block ends."""
+    server.freeze()
+    try:
+        yield
+    finally:
+        server.thaw()
+
+
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """A process that stands still (SIGSTOP) until the block ends."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 def warm(pool: Any, count: int, group: str | None = None) -> list[int]:

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import psycopg2
 import pytest
 
-from pgdbpool.demo.cluster import Cluster, binaries
+from pgdbpool.demo.cluster import Cluster, binaries, run_once
 
 VARIABLE = "PGDBPOOL_TEST_SERVER"
 IMAGE = os.environ.get("PGDBPOOL_TEST_IMAGE", "postgres:18-alpine")
@@ -127,13 +127,7 @@ class Server:
 
     def sql(self, text: str, params: Any = None, dbname: str = DATABASE) -> list[tuple[Any, ...]]:
         """Run one statement as the superuser on a connection of its own; its rows, if it gives any."""
-        connection = self.admin(dbname=dbname)
-        try:
-            cursor = connection.cursor()
-            cursor.execute(text, params)
-            return cursor.fetchall() if cursor.description else []
-        finally:
-            connection.close()
+        return run_once(self.admin(dbname=dbname), text, params)
 
     def sessions(self, application_name: str = "%") -> list[Session]:
         """The server's sessions of the tests' role whose ``application_name`` is LIKE this."""

@@ -12,8 +12,8 @@ from .sources import ROOT, python_files, tree
 FUNCTION_LIMIT = 40  # lines, docstrings excluded
 FUNCTION_MEDIAN = 8
 FILE_LIMIT = 420  # lines
-# The goal is 3,500 lines of code. 23 more than before the fault matrix: what it found to be missing.
-CORE_LIMIT = 4513
+# The goal is 3,500 lines of code. 19 more than before the fault matrix: what it found to be missing.
+CORE_LIMIT = 4509
 CORE = "errors config text waiting driver engine access report facade".split()
 
 FILES = python_files("pgdbpool", "examples", "benchmarks")

@@ -191,10 +191,6 @@ def of_load(
     return found
 
 
-def _first_line(text: str) -> str:
-    return text.partition("\n")[0][:160]
-
-
 def _longest(gaps: Iterable[tuple[float, float]], windows: Sequence[Window]) -> float:
     return max((gap for at, gap in gaps if any(_touches(at, at + gap, window) for window in windows)), default=0.0)
 
@@ -264,7 +260,7 @@ def _stormed(attempts: int, windows: Sequence[Window], limits: Limits) -> list[s
 def _without_reason(bad: Sequence[Request], windows: Sequence[Window], limits: Limits) -> list[str]:
     later = [each for each in bad if not any(_was_under_way(each, window) for window in windows)]
     silent = [each.error for each in later if not re.search(limits.says, each.error)]
-    return [f"{len(silent)} errors do not say {limits.says!r}: {_first_line(silent[0])}"] if silent else []
+    return [f"{len(silent)} errors do not say {limits.says!r}: {in_short(silent[0])}"] if silent else []
 
 
 _NOISE = 0.05  # seconds that the machine itself may add to a request

@@ -17,7 +17,7 @@ from tests.dialect.versions import folder_of_old
 from tests.faults import measured
 from tests.faults.client.ledger import ACCOUNTS
 from tests.faults.contestant import Contestant
-from tests.faults.measured import Case, Limits, Measured, Request, Window
+from tests.faults.measured import Book, Case, Limits, Measured, Request, Window
 from tests.faults.namespace import Namespace
 
 __all__ = ["BUSY", "DATABASE", "PASSWORD", "ROLE", "Load", "Scene"]
@@ -90,11 +90,17 @@ class Scene:
             f"ALTER TABLE {schema}.entry OWNER TO {ROLE}; ALTER TABLE {schema}.account OWNER TO {ROLE};"
             for schema in map(self.schema, self.peers)
         )
-        _by_admin(server, text)
+        server.sql(text, dbname=DATABASE)
 
     def sql(self, text: str, params: Any = None) -> list[tuple[Any, ...]]:
         """One statement in the peers' database as the superuser, by the socket: no fault cuts that off."""
-        return _by_admin(self.server, text, params)
+        return self.server.sql(text, params, DATABASE)
+
+    def book(self, peer: str) -> Book:
+        """What the server holds of this peer's ledger."""
+        keys = self.sql(f"SELECT key, count(*) FROM {self.schema(peer)}.entry GROUP BY key")
+        [(total,)] = self.sql(f"SELECT sum(balance) FROM {self.schema(peer)}.account")
+        return Book(dict(keys), total)
 
     def accepts(self, seconds: float = 10.0) -> None:
         """Return when the server takes connections again."""
@@ -183,6 +189,22 @@ class Scene:
         for peer, contestant in load.contestants.items():
             self.results[peer] = load.judged(peer, contestant.told("done", 60)["result"], limits or self.limits)
 
+    def strike(
+        self,
+        begin: Callable[[], object],
+        end: Callable[[], object],
+        *,
+        lasts: float = 0.0,
+        short: float | None = None,
+        **setting: Any,
+    ) -> None:
+        """The load, under which a fault has struck when ``begin`` returns, lasts so many seconds, and is over with ``end``."""
+        with self.load(**setting) as load, load.fault() as struck:
+            begin()
+            struck()
+            self.sleep(lasts, short)
+            end()
+
     def play(
         self,
         script: str,
@@ -238,9 +260,7 @@ class Load:
         self.windows.append(Window(began, (struck or [ended])[0], ended))
 
     def judged(self, peer: str, found: Mapping[str, Any], limits: Limits) -> Measured:
-        scene, schema = self._scene, self._scene.schema(peer)
-        keys = scene.sql(f"SELECT key, count(*) FROM {schema}.entry GROUP BY key")
-        [(total,)] = scene.sql(f"SELECT sum(balance) FROM {schema}.account")
+        scene = self._scene
         return measured.of_load(
             [Request(*each) for each in found["requests"]],
             self.windows,
@@ -248,7 +268,7 @@ class Load:
             gaps=[tuple(each) for each in found["gaps"]],
             capacity=found["capacity"],
             connections=self.connections,
-            book=measured.Book(dict(keys), total),
+            book=scene.book(peer),
             left=self._left(peer, tuple(found["descriptors"])),
             attempts=found["attempts"],
         )
@@ -263,16 +283,6 @@ class Load:
         before, after = descriptors
         before += 2 * self._growth  # ours duplicates its sockets
         return measured.Left(sessions, idle, locks[0][0], (before, after))
-
-
-def _by_admin(server: Cluster, text: str, params: Any = None) -> list[tuple[Any, ...]]:
-    connection = server.admin(dbname=DATABASE)
-    try:
-        cursor = connection.cursor()
-        cursor.execute(text, params)
-        return cursor.fetchall() if cursor.description else []
-    finally:
-        connection.close()
 
 
 @contextmanager

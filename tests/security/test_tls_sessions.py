@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from pgdbpool import DBConnectionError, DBOfflineError, InDoubt, PoolTimeout
-from tests.life import Crowd, full, in_child, outcomes, pids_of, thread_of, ticking, warm
+from tests.life import Crowd, frozen, full, in_child, outcomes, pids_of, thread_of, ticking, warm
 from tests.security.encrypted import EncryptedServer
 from tests.security.meddler import LARGE, meddler_before
 from tests.servers import eventually
@@ -29,15 +29,6 @@ ENDS: dict[str, Callable[[EncryptedServer], Any]] = {
     "restarted": lambda tls: tls.restart("fast"),
     "crashed": lambda tls: (tls.kill9(), tls.start()),
 }
-
-
-@contextmanager
-def frozen(tls: EncryptedServer) -> Iterator[None]:
-    tls.freeze()
-    try:
-        yield
-    finally:
-        tls.thaw()
 
 
 @pytest.mark.contract("4.alive.1", "4.alive.2")

@@ -5,34 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import psycopg2
 import pytest
 
 from pgdbpool import DBConnectionError, DBOfflineError, InDoubt, PoolError, PoolTimeout
-from tests.life import Crowd, full, outcomes, thread_of, ticking, warm
+from tests.life import Crowd, frozen, full, outcomes, stopped, thread_of, ticking, warm
 from tests.servers import Server, eventually
-
-
-@contextmanager
-def frozen(server: Server) -> Iterator[None]:
-    server.freeze()
-    try:
-        yield
-    finally:
-        server.thaw()
-
-
-@contextmanager
-def stopped(pid: int) -> Iterator[None]:
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 @pytest.mark.contract("4.no-thread-waits.1", "4.no-thread-waits.2", "4.lost.1")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +13,7 @@ import psycopg2
 import pytest
 
 from pgdbpool import DBOfflineError, NestedCheckout, PoolClosed, PoolTimeout, TooManyRequests
-from tests.life import Crowd, full, outcomes, thread_of, ticking, warm
+from tests.life import Crowd, full, outcomes, stopped, thread_of, ticking, warm
 from tests.servers import PASSWORD, Server, eventually
 
 
@@ -38,16 +36,6 @@ def held(pool: Any, count: int) -> Iterator[list[Any]]:
     finally:
         done.set()
         assert holder.result().error is None
-
-
-@contextmanager
-def stopped(pid: int) -> Iterator[None]:
-    """A process that stands still (SIGSTOP) until the block ends."""
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 def waiting(pool: Any) -> int:

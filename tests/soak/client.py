@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.faults.client.holding import held_at_once
-from tests.faults.client.ledger import KINDS, ask, outcome_of
+from tests.faults.client.ledger import KINDS, noted
 from tests.faults.client.link import Link
 from tests.faults.client.load import Asker, join
 from tests.faults.client.peers import Peer, Setting
@@ -96,7 +96,8 @@ def _fork(peer: Peer, schema: str, number: int, log: Journal) -> None:
     if not child:
         try:
             for kind in KINDS:
-                found = _asked(peer, kind, f"{schema}-fork-{number}-{kind}", schema)
+                key = f"{schema}-fork-{number}-{kind}"
+                found = noted(peer, kind, key, schema, random.Random(key))
                 os.write(writing, (json.dumps(found) + "\n").encode())
         finally:
             os._exit(0)
@@ -109,15 +110,6 @@ def _fork(peer: Peer, schema: str, number: int, log: Journal) -> None:
         log.append(json.loads(line))
     for kind in KINDS[len(told) :]:
         log.append([kind, f"{schema}-fork-{number}-{kind}", began, time.monotonic(), "hung", "in a child"])
-
-
-def _asked(peer: Peer, kind: str, key: str, schema: str) -> list[Any]:
-    began, error = time.monotonic(), None
-    try:
-        ask(peer, kind, key, schema, random.Random(key))
-    except Exception as raised:
-        error = raised
-    return [kind, key, began, time.monotonic(), outcome_of(error), "" if error is None else repr(error)[:300]]
 
 
 def _lines(reading: int) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 
-from tests.faults.measured import Book, Limits, Request
+from tests.faults.measured import Limits, Request
 from tests.faults.proxy import Proxy
 from tests.faults.scene import Scene
 from tests.servers import eventually
@@ -95,12 +95,9 @@ class _Soak:
         last, gaps, after = self._sample(), self.stage.tell("figures")["gaps"], self.stage.tell("objects")
         self.stage.program.order("finish")
         self.stage.program.told("done", 60)
-        schema = scene.schema("pgdbpool")
-        keys = scene.sql(f"SELECT key, count(*) FROM {schema}.entry GROUP BY key")
-        [(total,)] = scene.sql(f"SELECT sum(balance) FROM {schema}.account")
         return Found(
             requests=list(_read(journal)),
-            book=Book(dict(keys), total),
+            book=scene.book("pgdbpool"),
             struck=self.struck,
             stopped=self.stage.stopped,
             samples=self.samples,

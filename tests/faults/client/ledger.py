@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from typing import Any
 
 from tests.faults.client.peers import Peer
@@ -36,6 +37,17 @@ def ask(peer: Peer, kind: str, key: str, schema: str, dice: random.Random, slow:
         peer.query(f"INSERT INTO {schema}.entry VALUES (%s)", (key,))
     else:
         _transfer(peer, key, schema, dice)
+
+
+def noted(peer: Peer, kind: str, key: str, schema: str, dice: random.Random, slow: float = 0.0) -> list[Any]:
+    """Ask, and what became of it: [kind, key, began, ended, outcome, error], times monotonic."""
+    began, error = time.monotonic(), None
+    try:
+        ask(peer, kind, key, schema, dice, slow)
+    except BaseException as raised:  # whatever it is, the request failed
+        error = raised
+    told = "" if error is None else f"{type(error).__name__}: {error}"[:300]
+    return [kind, key, began, time.monotonic(), outcome_of(error), told]
 
 
 def _transfer(peer: Peer, key: str, schema: str, dice: random.Random) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.faults.client.attempts import FAILED
 from tests.faults.client.holding import held_at_once
-from tests.faults.client.ledger import ask, draw, outcome_of
+from tests.faults.client.ledger import draw, noted
 from tests.faults.client.link import Link
 from tests.faults.client.peers import Peer, Setting
 from tests.faults.client.tick import Tick
@@ -21,7 +21,7 @@ _LEFT = 8.0  # seconds that the requests under way may still take at the end; wh
 
 
 class Asker:
-    """One thread's requests: ``log`` has [kind, key, began, ended, outcome, error], times monotonic."""
+    """One thread's requests: ``log`` has what ``ledger.noted`` tells of each."""
 
     slow = 0.0
 
@@ -48,19 +48,11 @@ class Asker:
             if over.is_set():
                 return
             began = time.monotonic()
-            self._one(draw(self._dice), f"{self._name}-{len(self.log)}", began)
+            kind, key = draw(self._dice), f"{self._name}-{len(self.log)}"
+            self.under_way = [kind, key, began]
+            self.log.append(noted(self._peer, kind, key, self._schema, self._dice, self.slow))
+            self.under_way = None
             time.sleep(max(0.0, began + self._pace - time.monotonic()))
-
-    def _one(self, kind: str, key: str, began: float) -> None:
-        error: BaseException | None = None
-        self.under_way = [kind, key, began]
-        try:
-            ask(self._peer, kind, key, self._schema, self._dice, self.slow)
-        except BaseException as raised:  # whatever it is, the request failed
-            error = raised
-        told = "" if error is None else f"{type(error).__name__}: {error}"[:300]
-        self.log.append([kind, key, began, time.monotonic(), outcome_of(error), told])
-        self.under_way = None
 
 
 def load(

@@ -183,7 +183,25 @@ class SQLAlchemyPinged(SQLAlchemy):
     options: ClassVar = {"pool_pre_ping": True}
 
 
-class PsycopgPool:
+class _Lending:
+    """What psycopg_pool and pgdbpool call alike."""
+
+    pool: Any
+
+    def checkout(self) -> AbstractContextManager[Any]:
+        return self.pool.connection()
+
+    def take(self) -> Any:
+        return self.pool.getconn()
+
+    def give(self, taken: Any) -> None:
+        self.pool.putconn(taken)
+
+    def close(self) -> None:
+        self.pool.close(1)
+
+
+class PsycopgPool(_Lending):
     """psycopg_pool, over psycopg 3's C implementation; it checks no connection unless asked to."""
 
     checks = False
@@ -194,29 +212,17 @@ class PsycopgPool:
         check = psycopg_pool.ConnectionPool.check_connection if self.checks else None
         sizes = {"min_size": setting.minimum, "max_size": setting.connections, "timeout": setting.acquire}
         words = {**setting.keywords, "autocommit": True}
-        self._pool = psycopg_pool.ConnectionPool("", kwargs=words, check=check, open=True, **sizes)
-        self._pool.wait(30)
+        self.pool = psycopg_pool.ConnectionPool("", kwargs=words, check=check, open=True, **sizes)
+        self.pool.wait(30)
 
     def query(self, text: str, params: Any = None) -> list[Any]:
-        with self._pool.connection() as connection:
+        with self.pool.connection() as connection:
             return _answer(connection.execute(text, params))
 
     @contextmanager
     def transaction(self) -> Iterator[Run]:
-        with self._pool.connection() as connection, connection.transaction():
+        with self.pool.connection() as connection, connection.transaction():
             yield lambda text, params=None: _answer(connection.execute(text, params))
-
-    def checkout(self) -> AbstractContextManager[Any]:
-        return self._pool.connection()
-
-    def take(self) -> Any:
-        return self._pool.getconn()
-
-    def give(self, taken: Any) -> None:
-        self._pool.putconn(taken)
-
-    def close(self) -> None:
-        self._pool.close(1)
 
 
 class PsycopgPoolChecked(PsycopgPool):
@@ -269,7 +275,7 @@ class Old:
         """It knows no end."""
 
 
-class Ours:
+class Ours(_Lending):
     """This version; ``query`` seconds for an answer are ``query_timeout`` and the second that the contract adds."""
 
     def __init__(self, setting: Setting) -> None:
@@ -292,18 +298,6 @@ class Ours:
     def transaction(self) -> Iterator[Run]:
         with self.pool.transaction() as db:
             yield lambda text, params=None: _answer(db.query(text, params))
-
-    def checkout(self) -> AbstractContextManager[Any]:
-        return self.pool.connection()
-
-    def take(self) -> Any:
-        return self.pool.getconn()
-
-    def give(self, taken: Any) -> None:
-        self.pool.putconn(taken)
-
-    def close(self) -> None:
-        self.pool.close(1)
 
 
 PEERS: dict[str, type[Any]] = {

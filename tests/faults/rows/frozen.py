@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 from tests.faults.contestant import Contestant
 from tests.faults.measured import LATE
 from tests.faults.rows.row import row
 from tests.faults.scene import BUSY, Load, Scene
+from tests.life import stopped
 
 _HALF_BUSY = "slow 0.015"
 
@@ -19,11 +19,7 @@ _HALF_BUSY = "slow 0.015"
 @row("6", failed=LATE, told=5.2, back=0.3, clean=0.5)
 def server_frozen(scene: Scene) -> None:
     """Every process of the server stands still for 7 s: no thread waits longer than its limits."""
-    with scene.load() as load, load.fault() as struck:
-        scene.server.freeze()
-        struck()
-        scene.sleep(7, 5.5)
-        scene.server.thaw()
+    scene.strike(scene.server.freeze, scene.server.thaw, lasts=7, short=5.5)
 
 
 @row("7a", told=1.0, back=0.1, clean=0.1)
@@ -33,14 +29,14 @@ def postmaster_stopped_pool_full(scene: Scene) -> None:
         load.order(BUSY)
         scene.grown(scene.peers[0], 8)
         load.order(_HALF_BUSY)
-        with load.fault(), _stopped(scene.server.pid):
+        with load.fault(), stopped(scene.server.pid):
             scene.sleep(7, 3)
 
 
 @row("7b", told=1.0, back=0.1, clean=0.1)
 def postmaster_stopped_pool_grows(scene: Scene) -> None:
     """Nobody takes connections for 7 s, when 4 are open and 8 are needed: the 4 serve everybody, in turn."""
-    with scene.load(minimum=4, first=3) as load, load.fault(), _stopped(scene.server.pid):
+    with scene.load(minimum=4, first=3) as load, load.fault(), stopped(scene.server.pid):
         load.order(BUSY)
         load.order("resume")
         scene.sleep(7, 3)
@@ -72,15 +68,6 @@ def hung_query_freed(scene: Scene) -> None:
             each.order("over")
 
     scene.play("hung:freed", meanwhile=freeze)
-
-
-@contextmanager
-def _stopped(pid: int) -> Iterator[None]:
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 def _stop_one(scene: Scene, load: Load, peer: str) -> None:

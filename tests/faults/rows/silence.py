@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from tests.faults.contestant import Contestant
@@ -22,22 +23,14 @@ _SERVERS = {name if name.startswith("tcp_") else f"tcp_{name}": str(value) for n
 def blackhole(scene: Scene) -> None:
     """The kernel drops every packet for 10 s: nobody waits for TCP, which would try again seconds after the end."""
     net = scene.net = scene.entered(Namespace())
-    with scene.load() as load, load.fault() as struck:
-        net.drop(scene.server.port)
-        struck()
-        scene.sleep(10, 3.5)
-        net.heal()
+    scene.strike(partial(net.drop, scene.server.port), net.heal, lasts=10, short=3.5)
 
 
 @row("9b", failed=LATE, told=5.2, back=1.0, clean=1.2)
 def blackhole_behind_a_proxy(scene: Scene) -> None:
     """A proxy passes on nothing for 10 s, and acknowledges what is sent: no thread waits longer than its limits."""
     proxy = scene.entered(Proxy(scene.host, scene.server.port))
-    with scene.load(place={"port": proxy.port}) as load, load.fault() as struck:
-        proxy.blackhole()
-        struck()
-        scene.sleep(10, 5.5)
-        proxy.heal()
+    scene.strike(proxy.blackhole, proxy.heal, lasts=10, short=5.5, place={"port": proxy.port})
 
 
 @row("9c", needs=why_not)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from tests.faults.measured import LATE
 from tests.faults.namespace import Namespace, why_not
 from tests.faults.rows.row import row
@@ -12,11 +14,7 @@ from tests.faults.scene import Scene
 def server_unreachable_by_icmp(scene: Scene) -> None:
     """Packets are answered by ICMP for 7 s, which open connections ignore, and new ones are refused: nobody hangs."""
     net = scene.net = scene.entered(Namespace())
-    with scene.load() as load, load.fault() as struck:
-        net.reject("icmp", scene.server.port)
-        struck()
-        scene.sleep(7, 3.5)
-        net.heal()
+    scene.strike(partial(net.reject, "icmp", scene.server.port), net.heal, lasts=7, short=3.5)
 
 
 @row("22e", needs=why_not, failed=LATE, told=5.2, back=1.0, clean=1.2)
