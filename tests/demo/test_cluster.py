@@ -230,7 +230,7 @@ def test_binaries_come_newest_first() -> None:
 
 def test_without_binaries_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there is no server at all, the error names the extra that brings one."""
-    monkeypatch.setattr(installed, "binaries", dict)
+    monkeypatch.setattr(installed, "version_of", lambda folder: None)
 
     with pytest.raises(FileNotFoundError, match=r"pip install 'pgdbpool\[demo\]'"):
         Cluster()
