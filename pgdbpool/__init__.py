@@ -32,6 +32,7 @@ from pgdbpool.facade import Pool
 if TYPE_CHECKING:
     from pgdbpool.access.foreign import Borrowed
     from pgdbpool.access.handler import Transaction
+    from pgdbpool.access.tokens import Seeing
 
 __all__ = [
     "ConfigError",
@@ -52,6 +53,8 @@ __all__ = [
     "TooManyRequests",
     "TooManyRows",
     "UnconfiguredGroupError",
+    "causal",
+    "causal_token",
     "check",
     "close",
     "closeall",
@@ -138,6 +141,16 @@ def run(
         track=track,
         **kwargs,
     )
+
+
+def causal_token() -> str | None:
+    """``Pool.causal_token`` of the default pool."""
+    return _pool().causal_token()
+
+
+def causal(token: str | None) -> Seeing:
+    """``Pool.causal`` of the default pool."""
+    return _pool().causal(token)
 
 
 def connection(group: str | None = None, *, read_only: bool = False, timeout: float | None = None) -> Borrowed:

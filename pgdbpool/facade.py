@@ -10,6 +10,7 @@ from pgdbpool.access import foreign, repeat
 from pgdbpool.access.desk import Desk
 from pgdbpool.access.handler import Handler, Transaction
 from pgdbpool.access.results import Result
+from pgdbpool.access.tokens import Seeing, token_of
 from pgdbpool.config import parse
 from pgdbpool.engine.endpoint import latest_error
 from pgdbpool.engine.engine import Engine
@@ -32,9 +33,7 @@ class Pool:
         self._options = parse(config, dealt=_dealt)
         self._engine: Engine = (Single if self._options.type == "non-threaded" else Threaded)(self._options)
         groups = self._options.groups
-        self._desks: dict[str | None, Desk] = {
-            name: Desk(self, self._engine.groups[name], each) for name, each in groups.items()
-        }
+        self._desks: dict[str | None, Desk] = {name: Desk(self, self._engine, each) for name, each in groups.items()}
         self._desks[None] = self._desks[self._options.default_group]
         self._engine.start()
         if wait is not None:
@@ -117,7 +116,7 @@ class Pool:
         ``"repeatable read"`` or ``"serializable"``. Leaving the block raises ``InDoubt`` if the answer to COMMIT was
         lost.
         """
-        return Transaction(self.desk(group), isolation, (read_only, timeout, query_timeout))
+        return Transaction(self.desk(group), isolation, (read_only, timeout, query_timeout), track)
 
     def run(
         self,
@@ -138,7 +137,7 @@ class Pool:
         inside another transaction.
         """
         desk = self.desk(group)
-        transaction = Transaction(desk, isolation, (read_only, timeout, None))
+        transaction = Transaction(desk, isolation, (read_only, timeout, None), track)
         return repeat.run(desk, transaction, retries, fn, *args, **kwargs)
 
     def connection(
@@ -170,6 +169,29 @@ class Pool:
     def has_lent(self, conn: Any) -> bool:
         """Internal: whether ``getconn`` took it from here."""
         return self._engine.loans.has(conn)
+
+    # -- reading what was written --------------------------------------------------------------------------------------
+
+    def causal_token(self) -> str | None:
+        """What this thread has written, for ``causal()`` of another thread, process or host; None if nothing lately.
+
+        A text of letters, digits and hyphens, not signed. After writes outside ``transaction()`` it may ask the primary, and
+        raise what a checkout raises.
+        """
+        return token_of(self.writing_desk(), present_owner())
+
+    def causal(self, token: str | None) -> Seeing:
+        """``with`` block whose reads in this thread show what the token stands for.
+
+        They go to a standby that has replayed it, or else to the primary. None, and a token whose life is over, ask for
+        nothing; ValueError for what is no token.
+        """
+        return Seeing(self._engine.causal, token)
+
+    def writing_desk(self) -> Desk:
+        """Internal: the default group's, or that of another one which goes to the primary where that does not."""
+        desks = [self._desks[None], *self._desks.values()]
+        return next((desk for desk in desks if desk.group.writing.need in ("primary", "read-write")), desks[0])
 
     # -- looking at it ----------------------------------------------------------------------------------------------
 

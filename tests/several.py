@@ -112,7 +112,8 @@ def state(pool: Any, label: str, key: str = "state") -> Any:
 
 def is_known(pool: Any) -> bool:
     """Whether all endpoints are reached, and their roles known."""
-    return all(each["state"] == "up" and each["role"] != "unknown" for each in pool.stats()["endpoints"].values())
+    reached = ("up", "foreign", "fenced")
+    return all(each["state"] in reached and each["role"] != "unknown" for each in pool.stats()["endpoints"].values())
 
 
 def who(pool: Any, **options: Any) -> str:

@@ -2,33 +2,96 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import Any
 
 from pgdbpool.access.results import Result, answer
 from pgdbpool.access.statements import lost, milliseconds, one_shot, plain, rejected, seconds
 from pgdbpool.config import GroupOptions
 from pgdbpool.driver.session import Session, limit_of
+from pgdbpool.engine.endpoint import Endpoint
+from pgdbpool.engine.engine import Engine
 from pgdbpool.engine.group import Group
 from pgdbpool.engine.owners import Owner
-from pgdbpool.errors import DBQueryError
+from pgdbpool.errors import DBOfflineError, DBQueryError
 from pgdbpool.text import Verdict
-from pgdbpool.waiting import Slot
+from pgdbpool.waiting import Mark, Slot
 
 _MOMENT = 5.0  # seconds for a statement of the pool's own
+_TEXTS = 2048  # whose way is remembered
+# read_only_sql_transaction, feature_not_supported, object_not_in_prerequisite_state, internal_error: what a server in
+# recovery says to what only a primary can do
+_REFUSED = ("25006", "0A000", "55000", "XX000")
+_CONFLICT = "40001"  # with recovery (manual, 26.4.2); a statement alone in its transaction meets no other
+_TOO_EARLY = (
+    "42P01",
+    "42703",
+    "42883",
+    "42704",
+    "3F000",
+)  # it is not there yet: table, column, function, object, schema
+_NAMES = ("CREATE", "ALTER", "DROP")  # what changes what names stand for
 
 
 class Desk:
     """One group's defaults beside the group itself. Times in seconds, ``query_timeout`` in milliseconds."""
 
-    def __init__(self, pool: Any, group: Group, options: GroupOptions) -> None:
+    def __init__(self, pool: Any, engine: Engine, options: GroupOptions) -> None:
         self.pool = pool
-        self.group = group
-        self.reading = group.reading
+        self.group: Group = engine.groups[options.name]
+        self.reading = self.group.reading
         self.options = options
-        self._looks_at_roles = len(group.shelves) > 1 and options.target != "any"
+        self.causal = engine.causal
+        self._catalog = engine.catalog
+        self._looks_at_roles = len(engine.endpoints) > 1 and options.target != "any"
+        self._splits = options.target == "auto" and self._looks_at_roles
+        self._writes_elsewhere = self._looks_at_roles and self.group.writing.need in ("primary", "read-write")
+        self._readable: dict[str, bool] = {}  # of texts, as long as the catalog's generation lasts
+        self._generation = -1
         self.timeout = options.timeout
         self.autocommit = options.effective_autocommit
         self.always_reset = options.reset == "always"
+
+    # -- where to ---------------------------------------------------------------------------------------------------
+
+    def _may_leave_primary(self, sql: str, verdict: Verdict) -> bool:
+        """Whether the text may run on a standby, as far as its words and the catalog tell."""
+        if self._generation != self._catalog.generation or len(self._readable) > _TEXTS:
+            self._generation, self._readable = self._catalog.generation, {}
+        found = self._readable.get(sql)
+        if found is None:
+            found = self._catalog.allows(sql, verdict, self.options.standby_functions)
+            if found or not verdict.on_standby:  # else it may be allowed as soon as its names are known
+                self._readable[sql] = found
+        return found
+
+    def checkout(self, owner: Owner, patience: float, reads: bool) -> Slot:
+        """A connection for writing or for reading; a thread reads from a standby only if that shows what it has written."""
+        if not reads:
+            return self.group.checkout(owner, patience)
+        if owner.marks and self._looks_at_roles and (mark := self.causal.mark_of(owner)) is not None:
+            return self._checkout_behind(mark, owner, patience)
+        slot = self.group.checkout(owner, patience, self.reading)
+        if not self.causal.told and slot.shelf.source.role == "standby":
+            self.causal.tell(self.group.name)
+        return slot
+
+    def _checkout_behind(self, mark: Mark, owner: Owner, patience: float) -> Slot:
+        deadline = monotonic() + patience
+        group, servers = self.group, [shelf.source for shelf in self.reading.shelves]
+        to_standbys_only = self.reading.need in ("standby", "read-only")
+        while self.causal.is_shown(mark, servers, patience if to_standbys_only else None):
+            slot = group.checkout(owner, max(0.0, deadline - monotonic()), self.reading, mark)
+            if slot.shelf.source.shows(mark):
+                return slot
+            group.release(slot, owner)
+            if not to_standbys_only:
+                break
+        if to_standbys_only:
+            raise DBOfflineError(
+                f"group {group.name!r}: no standby shows within {patience:g} s what this thread has written"
+            )
+        return group.checkout(owner, max(0.0, deadline - monotonic()))
 
     def give_back(self, slot: Slot, owner: Owner, soiled: bool) -> None:
         """Release, or report as broken: whichever the connection's own state demands."""
@@ -51,39 +114,71 @@ class Desk:
     ) -> Result:
         """One statement in autocommit, in one round trip, on any free connection.
 
-        ``read_only=True`` is the caller's promise that it only reads: it may then be run again, once, where the
-        connection was lost. (Not where the limit ran out: that one is for the whole answer.)
+        ``read_only`` is the caller's promise that it only reads, or that it does not; without it the text and the catalog
+        tell. It is run once more where a standby was no place for it, and where the connection was lost if the caller or
+        the server guaranteed that it only read. (Not where the limit ran out: that one is for the whole answer.)
         """
-        verdict: Verdict | None = None
-        if type(sql) is str:
-            sql, verdict = one_shot(sql, None)
-        patience = seconds(timeout, self.timeout)
-        answer_in = milliseconds(query_timeout)
-        again = bool(read_only)
+        sql, verdict = one_shot(sql, None) if type(sql) is str else (sql, None)
+        patience, answer_in = seconds(timeout, self.timeout), milliseconds(query_timeout)
+        reads, again = self._reads(sql, verdict, read_only), True
         while True:
-            slot = self.group.checkout(owner, patience, self.reading if read_only else None)
+            slot = self.checkout(owner, patience, reads)
             session = slot.resource
-            soiled, sent, prefix, limit = True, False, "", session.limit
+            soiled, sent, only_reads, prefix, limit = True, False, False, "", session.limit
             try:
                 if verdict is None:
                     sql, verdict = one_shot(sql, session)
+                    if reads and not self._reads(sql, verdict, read_only):
+                        soiled = reads = False  # to the primary, then
+                        continue
                 if answer_in is not None and answer_in != session.query_timeout:
                     limit, prefix = limit_of(answer_in), self._set_timeout(session, answer_in, verdict.joinable)
+                only_reads = verdict.reads if read_only is None else read_only
                 soiled = not verdict.clean or limit != session.limit or not plain(params)
                 sent = True
-                return answer(session.execute(prefix + sql if prefix else sql, params, limit))
+                cursor = session.execute(prefix + sql if prefix else sql, params, limit)
+                if not (reads or only_reads) and self.causal.wanted and not session.reports_recovery():
+                    self.wrote(owner, verdict)
+                return answer(cursor)
             except DBQueryError:
                 raise
             except Exception as error:
-                if not session.lost:
-                    raise rejected(error, prefix) from error
-                if again and not session.cut:
-                    again = False
-                    continue
-                wrote = sent and not (read_only or (read_only is None and verdict is not None and verdict.reads))
-                raise lost(session, error, wrote=wrote, doing="an autocommit statement") from error
+                if not (again and self._may_repeat(session, error, sql, reads=reads, promised=bool(read_only))):
+                    raise self._failure(owner, session, error, prefix, sent and not only_reads) from error
+                again, reads = False, session.lost and reads
             finally:
                 self.give_back(slot, owner, soiled)
+
+    def _reads(self, sql: Any, verdict: Verdict | None, promise: bool | None) -> bool:
+        """Whether it goes where this group reads; to begin with, so does what a connection has to write out first (None)."""
+        if promise is not None or not self._splits:
+            return bool(promise)
+        return verdict is None or self._may_leave_primary(sql, verdict)
+
+    def _may_repeat(self, session: Session, error: BaseException, sql: str, *, reads: bool, promised: bool) -> bool:
+        """Whether the statement that failed is to be run once more, elsewhere."""
+        if session.lost:
+            return (promised or session.in_recovery) and not session.cut  # a standby lets nobody write
+        code = getattr(error, "pgcode", None)
+        if not self._writes_elsewhere or not session.reports_recovery():
+            return False
+        if code in _REFUSED and reads:
+            self._catalog.refuse(sql)
+        return code in _REFUSED or (reads and code in _TOO_EARLY) or code == _CONFLICT
+
+    def _failure(self, owner: Owner, session: Session, error: Exception, prefix: str, wrote: bool) -> Exception:
+        """What the failure of a statement means to whoever sent it; ``wrote``: it may have taken effect, if it was lost."""
+        if not session.lost:
+            return rejected(error, prefix)
+        if wrote and self.causal.wanted:
+            self.causal.wrote(owner)
+        return lost(session, error, wrote=wrote, doing="an autocommit statement")
+
+    def wrote(self, owner: Owner, verdict: Verdict | None, endpoint: Endpoint | None = None, said: Any = None) -> None:
+        """This thread has written something; ``said``: how far that server's WAL was behind it."""
+        self.causal.wrote(owner, endpoint, said)
+        if verdict is not None and verdict.keyword in _NAMES:
+            self._catalog.outdate()
 
     @staticmethod
     def _set_timeout(session: Session, query_timeout: int, joinable: bool) -> str:

@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
+from time import monotonic
 from typing import Any
 
 import psycopg2
 
+from pgdbpool.access.outcome import TRACK
 from pgdbpool.access.statements import aborted, lost, plain, prepared, refuse_lost_commit, rejected
+from pgdbpool.driver.position import WRITTEN
 from pgdbpool.driver.session import Session, limit_of
-from pgdbpool.errors import DBConnectionError, DBQueryError, PoolError
+from pgdbpool.errors import DBConnectionError, DBQueryError, InDoubt, PoolError
 from pgdbpool.text import Verdict
 
 BLOCK_ENDS = "the block commits when it ends, and rolls back on an exception"
 
 _UNDO = ("ROLLBACK", "ABORT")
+_CANCELED = "57014"
+_FOREVER = float("inf")
 _LEVELS = ("read uncommitted", "read committed", "repeatable read", "serializable")
 
 
@@ -36,6 +41,10 @@ class Dialogue:
     yet, and ``blocks`` is the number of transaction blocks that it is in: ``terms`` are these three at first and after
     each transaction. ``streams`` counts the streams there were; ``own_stream()`` is one with a transaction of its own.
 
+    ``noted`` is told of each write that is done, with what the server said of its place in the WAL, if that was asked for.
+
+    With ``track`` the transaction's id is brought back by its first writing statement, into ``tracked``.
+
     ``first_error`` is what made the present transaction fail, ``pending`` whether something was said in it, ``wrote``
     whether that may have written, ``soiled`` whether the session must be reset.
     ``epoch`` counts ended transactions and undone savepoints: cursors of an earlier one are gone.
@@ -44,12 +53,21 @@ class Dialogue:
     streams = epoch = 0
     pending = wrote = soiled = False
     first_error: BaseException | None = None
+    tracked: str | None = None
     own_stream: Callable[[], Any] | None = None
 
     def __init__(
-        self, session: Session, query_timeout: int | None, read_only: bool, terms: tuple[bool, str, int]
+        self,
+        session: Session,
+        query_timeout: int | None,
+        read_only: bool,
+        terms: tuple[bool, str, int],
+        noted: Callable[[Any, Verdict | None], None] | None = None,
+        track: bool = False,
     ) -> None:
         self.session = session
+        self._noted = noted
+        self._track = track
         self.query_timeout = session.query_timeout if query_timeout is None else query_timeout
         self.autocommit, self.opening, self.blocks = self._terms = terms
         self._read_only_due = read_only
@@ -88,6 +106,10 @@ class Dialogue:
         in_doubt = not verdict.reads and (verdict.controls_transaction or not in_transaction)
         failed, first = self.session.failed, self.first_error
         cursor = self.send(front, *texts, params=params, in_doubt=in_doubt, limit=limit)
+        if self._track and not verdict.reads:
+            self.tracked = self.tracked or self.session.raw.get_parameter_status("application_name")
+        if self._noted is not None and not verdict.reads and self.session.idle:
+            self._noted(None, verdict)
         if verdict.controls_transaction:
             self.epoch += 1
             if failed and verdict.keyword not in _UNDO:
@@ -111,6 +133,8 @@ class Dialogue:
                 parts.append(setting)
             else:
                 self.send(setting)
+        if self._track and self.tracked is None and not verdict.reads and session.pooled_by is None:
+            parts.append(TRACK)
         return "; ".join(parts) + ";\n" if parts else ""
 
     def send(self, *parts: str, params: Any = None, in_doubt: bool = False, limit: int | None = None) -> Any:
@@ -123,7 +147,7 @@ class Dialogue:
             cursor = session.execute("".join(parts), params, limit_of(self.query_timeout if limit is None else limit))
         except Exception as error:
             if session.lost:
-                doing = "a COMMIT" if parts == ("COMMIT",) else "a statement"
+                doing = "a COMMIT" if parts[0].startswith("COMMIT") else "a statement"
                 raise lost(session, error, wrote=in_doubt, doing=doing) from error
             failure = rejected(error, *parts[:-1])
             if parts[0].startswith("BEGIN") and failure.pgcode is not None and session.idle:
@@ -167,7 +191,10 @@ class Dialogue:
                 return
             if commit:
                 refuse_lost_commit(session)
-            answer = self.send("COMMIT" if commit else "ROLLBACK", in_doubt=in_doubt).statusmessage
+            if self._noted is not None and in_doubt and not session.reports_recovery():
+                answer = self._commit_and_ask(self._noted)
+            else:
+                answer = self.send("COMMIT" if commit else "ROLLBACK", in_doubt=in_doubt).statusmessage
         finally:
             self.epoch += 1
             self.pending = self.wrote = False
@@ -175,6 +202,26 @@ class Dialogue:
             self.autocommit, self.opening, self.blocks = self._terms
         if commit and answer == "ROLLBACK":
             raise aborted(first)
+
+    def _commit_and_ask(self, noted: Callable[[Any, Verdict | None], None]) -> str:
+        """COMMIT of what has not failed, and in the same message how far the WAL is behind it.
+
+        That hides COMMIT's own answer, which is ROLLBACK where the transaction had failed: so only where it had not.
+        """
+        began = monotonic()
+        try:
+            noted(self.send("COMMIT;\n", WRITTEN, in_doubt=True).fetchone(), None)
+            return "COMMIT"
+        except InDoubt:
+            noted(None, None)
+            raise
+        except DBQueryError as error:
+            limit = limit_of(self.query_timeout) or _FOREVER
+            if (
+                error.pgcode == _CANCELED and monotonic() < began + limit / 2
+            ):  # not by its own limit: which of the two was it?
+                raise InDoubt("COMMIT, or what was asked behind it, was canceled by somebody else") from error
+            raise
 
     def undo_to(self, savepoint: str) -> BaseException | None:
         """Go back to a savepoint and forget it; returns what had failed since."""

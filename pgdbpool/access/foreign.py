@@ -37,6 +37,8 @@ class Borrowed(Hold):
         slot = self._check_out()
         session = slot.resource
         raw = self.raw = session.raw
+        if self._desk.causal.wanted and not (self._read_only or session.in_recovery):
+            self._desk.causal.may_write(self._owner)
         try:
             self._tenancy = lend(session, session.limit)
             if not self._autocommit:
@@ -94,6 +96,8 @@ class Borrowed(Hold):
     def _give_back(self, slot: Slot, soiled: bool = False) -> None:
         raw = self.raw
         soiled = take_back(raw) or soiled
+        if self._desk.causal.wanted and not (self._read_only or slot.resource.reports_recovery()):
+            self._desk.causal.wrote(self._owner)
         if not (soiled or raw.autocommit or raw.closed):
             _set_autocommit(raw, True)
         self._release(slot, soiled)

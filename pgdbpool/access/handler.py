@@ -10,9 +10,10 @@ from pgdbpool.access.block import Block
 from pgdbpool.access.desk import Desk
 from pgdbpool.access.dialogue import begin
 from pgdbpool.access.lease import Lease
+from pgdbpool.access.outcome import outcome_of
 from pgdbpool.engine.current import default_pool
 from pgdbpool.engine.owners import open_transaction, present_owner
-from pgdbpool.errors import PoolError
+from pgdbpool.errors import InDoubt, PoolError
 
 
 class Handler(Lease):
@@ -51,10 +52,13 @@ class Handler(Lease):
 class Transaction:
     """``with`` block in one transaction, whatever the group's autocommit; inside another one of this thread a savepoint."""
 
-    __slots__ = ("__weakref__", "_desk", "_opening", "_options", "_within", "lease")
+    __slots__ = ("__weakref__", "_desk", "_opening", "_options", "_track", "_within", "lease")
 
-    def __init__(self, desk: Desk, isolation: str | None, options: tuple[bool, float | None, int | None]) -> None:
+    def __init__(
+        self, desk: Desk, isolation: str | None, options: tuple[bool, float | None, int | None], track: bool
+    ) -> None:
         self._desk = desk
+        self._track = track and not options[0]
         self._options = options
         self._opening = begin(isolation, options[0])
         self._within: Block | Lease | None = None
@@ -68,8 +72,9 @@ class Transaction:
         if outer is None:
             within = Lease(self._desk, *self._options)
             within._terms = False, self._opening, 1
+            within._track = self._track
             if "SERIALIZABLE" in self._opening:
-                within._route = None  # which no standby offers (manual, Serializable Isolation Level)
+                within._reads = False  # which no standby offers (manual, Serializable Isolation Level)
         else:
             within = Block(outer.lease, self._opening)
         self.lease: Lease = within.__enter__()
@@ -84,6 +89,10 @@ class Transaction:
             raise PoolError("this transaction was left already, or never entered")
         try:
             within.__exit__(kind, error, trace)
+        except InDoubt as doubt:
+            if within is self.lease and (known := within.tracked()) is not None:
+                doubt.outcome = outcome_of(known, self._desk, within._owner)
+            raise
         finally:
             if within is self.lease:
                 within._owner.transactions.pop(self._desk, None)

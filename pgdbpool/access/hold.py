@@ -16,20 +16,20 @@ _NOT_HELD = "this connection was given back, or never taken: it can be used insi
 class Hold:
     """What holds a connection for longer than one statement, one at a time. It can be used again when it has ended."""
 
-    __slots__ = ("__weakref__", "_desk", "_owner", "_read_only", "_route", "_slot", "_timeout", "turn")
+    __slots__ = ("__weakref__", "_desk", "_owner", "_read_only", "_reads", "_slot", "_timeout", "turn")
 
     def __init__(self, desk: Desk, read_only: bool, timeout: float | None) -> None:
         self._slot: Slot | None = None
         self._desk = desk
         self._read_only = read_only
-        self._route = desk.reading if read_only else None
+        self._reads = read_only
         self._timeout = seconds(timeout, desk.timeout)
 
     def _check_out(self) -> Slot:
         if self._slot is not None:
             raise PoolError("this connection is in use already: its block was entered twice")
         self._owner = present_owner()
-        slot = self._desk.group.checkout(self._owner, self._timeout, self._route)
+        slot = self._desk.checkout(self._owner, self._timeout, self._reads)
         self.turn = slot.turn
         self._slot = slot
         slot.place = place_of_caller()

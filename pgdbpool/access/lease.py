@@ -14,13 +14,16 @@ from pgdbpool.access.block import Block
 from pgdbpool.access.desk import Desk
 from pgdbpool.access.dialogue import BLOCK_ENDS, Dialogue, begin
 from pgdbpool.access.hold import Hold
+from pgdbpool.access.outcome import Tracked, place_of, tracked
 from pgdbpool.access.results import Result, answer
 from pgdbpool.access.statements import milliseconds, plain
 from pgdbpool.access.streams import Stream
 from pgdbpool.driver.guarded import lend, take_back
+from pgdbpool.driver.position import Position
 from pgdbpool.driver.session import limit_of
 from pgdbpool.engine.guard import Grip
 from pgdbpool.errors import DBQueryError, PoolError
+from pgdbpool.text import Verdict
 
 _PAGE = 100  # rows of executemany in one message
 _BETWEEN = "\n;\n"  # on lines of their own: a statement may end in a comment
@@ -31,17 +34,23 @@ L = TypeVar("L", bound="Lease")
 class Lease(Hold):
     """What a ``Handler`` and a ``transaction()`` give to their block. Not for two threads at once."""
 
-    __slots__ = ("_grip", "_query_timeout", "_terms", "dialogue")
+    __slots__ = ("_grip", "_place", "_query_timeout", "_terms", "_track", "dialogue")
 
     def __init__(self, desk: Desk, read_only: bool, timeout: float | None, query_timeout: int | None) -> None:
         super().__init__(desk, read_only, timeout)
         self._query_timeout = milliseconds(query_timeout)
+        self._track = False
+        self._place: Position | None = None
         # Is it in autocommit, the BEGIN of its transactions, and 1 if all of it is one block of transaction().
         self._terms = desk.autocommit, begin(None, read_only), 0
 
     def __enter__(self: L) -> L:
-        session = self._check_out().resource
-        self.dialogue = Dialogue(session, self._query_timeout, self._read_only, self._terms)
+        slot = self._check_out()
+        session = slot.resource
+        if self._track:
+            self._place = place_of(slot)
+        noted = self._note if self._desk.causal.wanted and not self._read_only else None
+        self.dialogue = Dialogue(session, self._query_timeout, self._read_only, self._terms, noted, self._track)
         self._grip = Grip(self._desk.group.make_lock(), self.dialogue)
         return self
 
@@ -55,6 +64,15 @@ class Lease(Hold):
         finally:
             if error is None or self.lasts():
                 self._give_back()
+
+    def tracked(self) -> Tracked | None:
+        """Internal: the id of the transaction that this was, if it was to be tracked and wrote something."""
+        return tracked(self.dialogue.tracked, self._place)
+
+    def _note(self, said: Any, verdict: Verdict | None) -> None:
+        """What was written here shall be seen by this thread's reads."""
+        if (slot := self._slot) is not None and not slot.resource.reports_recovery():
+            self._desk.wrote(self._owner, verdict, slot.shelf.source, said)
 
     def _give_back(self) -> None:
         slot = self._held()

@@ -36,6 +36,10 @@ def limit_of(query_timeout: int) -> float:
     return query_timeout / 1000 + _GRACE if query_timeout else 0.0
 
 
+class Refused(Exception):
+    """The server has rejected what the pool itself asked; the session goes on."""
+
+
 class Session:
     """A psycopg2 connection, a duplicate of its socket, its baseline and its deadline.
 
@@ -107,6 +111,15 @@ class Session:
             self.deadline = 0.0
         return cursor
 
+    def ask(self, text: str, params: Any, limit: float) -> list[tuple[Any, ...]]:
+        """The rows of a question of the pool's own. Raises ``Refused``, or psycopg2's error where the session is lost."""
+        try:
+            return self.execute(text, params, limit).fetchall()  # type: ignore[no-any-return]
+        except psycopg2.Error as error:
+            if self.lost:
+                raise
+            raise Refused(str(error).partition("\n")[0]) from error
+
     def within(self, limit: float, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """The same limit around a call of psycopg2 that is not ``execute``."""
         if limit:
@@ -119,7 +132,7 @@ class Session:
     def ask_role(self, limit: float) -> None:
         """Whether its server is a standby, and whether its sessions are read-only by default."""
         (self.in_recovery,) = self.execute("SELECT pg_catalog.pg_is_in_recovery()", None, limit).fetchone()
-        self._note_read_only()
+        self.note_read_only()
 
     def note_role(self) -> None:
         """The same as the server reports it of itself (since PostgreSQL 14); a pooler may keep that to itself."""
@@ -127,9 +140,10 @@ class Session:
         if reported is None:
             self.ask_role(_MOMENT)
         self.in_recovery = self.in_recovery or reported == "on"
-        self._note_read_only()
+        self.note_read_only()
 
-    def _note_read_only(self) -> None:
+    def note_read_only(self) -> None:
+        """Whether its transactions are read-only by default, as the server reports it."""
         self.read_only = self.raw.get_parameter_status("default_transaction_read_only") == "on"
 
     def changed_role(self) -> bool:
@@ -139,6 +153,11 @@ class Session:
             return False
         self.in_recovery = not self.in_recovery
         return True
+
+    def reports_recovery(self) -> bool:
+        """Whether its server was a standby at its last answer."""
+        reported = self.raw.get_parameter_status("in_hot_standby")
+        return self.in_recovery if reported is None else bool(reported == "on")
 
     def identity(self, limit: float) -> Any:
         """Equal for two addresses of one server: a cluster's standbys share its identifier, but not the start; or None."""

@@ -11,7 +11,21 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from pgdbpool.errors import DBOfflineError, PoolClosed, PoolError
-from pgdbpool.waiting import CLEANING, GONE, IDLE, Need, Route, Shelf, Size, Slot, View, outdated, superfluous, wanted
+from pgdbpool.waiting import (
+    CLEANING,
+    GONE,
+    IDLE,
+    Need,
+    Route,
+    Shelf,
+    Size,
+    Slot,
+    View,
+    lags,
+    outdated,
+    superfluous,
+    wanted,
+)
 
 if TYPE_CHECKING:
     from pgdbpool.engine.group import Group
@@ -126,6 +140,10 @@ class Books:
             return None
         reasons = (shelf.hopeless for shelf in route.hope if shelf.hopeless)
         return next(reasons, DBOfflineError("every server that may serve is drained"))
+
+    def has_writer(self) -> bool:
+        """Whether somebody is there for this group's writes."""
+        return any(shelf.seen.there for shelf in self.writing.shelves)
 
     # -- handing out --------------------------------------------------------------------------------------------------
 
@@ -375,7 +393,9 @@ class Books:
 def _seen_from(shelf: Shelf) -> View:
     """What is known of the server, as it matters to this group."""
     view = shelf.view()
-    return replace(view, there=False) if view.full and not shelf.members else view
+    lagging = view.role == "standby" and lags(view.lag, *shelf.most_lag, already=shelf.seen.lagging)
+    there = view.there and (bool(shelf.members) or not view.full)
+    return replace(view, there=there, lagging=lagging)
 
 
 def _is_hopeless(shelf: Shelf) -> bool:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Hashable, Iterable
+from dataclasses import replace
 from time import monotonic
 from typing import Any, Literal
 
 from pgdbpool.config import EndpointOptions
 from pgdbpool.driver.failures import ConnectFailure
 from pgdbpool.driver.place import listens
-from pgdbpool.waiting import Backoff, Role, View
+from pgdbpool.driver.position import Position
+from pgdbpool.waiting import Backoff, History, Lag, Mark, Role, Standing, View
 
 log = logging.getLogger("pgdbpool.endpoint")
 
@@ -28,9 +30,14 @@ HOT = 1.0  # seconds before an error that lasts is tried again, however many ask
 
 
 class Endpoint:
-    """One server's health and role. Whatever may change where requests go is told to ``changed``, outside the lock."""
+    """One server's health, role and position. Whatever may change where requests go is told to ``changed``, outside the lock.
 
-    def __init__(self, options: EndpointOptions, changed: Callable[[], None] = lambda: None) -> None:
+    ``history``: the primary's, which a standby's lag is measured by.
+    """
+
+    def __init__(
+        self, options: EndpointOptions, changed: Callable[[], None] = lambda: None, history: History | None = None
+    ) -> None:
         self.options = options
         self.label = options.label
         self.quirks: set[str] = set()
@@ -38,6 +45,11 @@ class Endpoint:
         self.read_only = False
         self.identity: Hashable = None
         self.drained = False
+        self.position: Position | None = None  # as it was last told; None while it is away
+        self.cluster: str | None = None  # its system identifier, as it was last told
+        self.replayed_xid = 0  # every transaction id below it was in its history when it was last a standby
+        self.foreign = self.fenced = self.lags = False
+        self.history = history or History()
         self.answered_at: float | None = None  # the last probe; written by the Monitor alone
         self.last_error: BaseException | None = None
         self.last_failure: ConnectFailure | None = None
@@ -69,6 +81,7 @@ class Endpoint:
                 self._back_at = now
             elif before not in _AWAY and self.health in _AWAY:
                 self._away_since = now
+                self.position = None  # it may come back as another one
         if changed:
             self._changed()
         return bool(changed)
@@ -154,6 +167,27 @@ class Endpoint:
         """The same for two addresses of one server."""
         self._note(identity=identity)
 
+    def located(self, position: Position) -> None:
+        """Where it was just now; what was asked earlier and comes later is no news."""
+        with self._lock:
+            if self.position is None or position.asked >= self.position.asked:
+                self.position, self.cluster = position, position.cluster
+                self.replayed_xid = position.next_xid if position.standby else self.replayed_xid
+
+    def looked(self, lsn: int, asked: float, heard: float) -> None:
+        """A standby has replayed so much."""
+        with self._lock:
+            known = self.position
+            if known is not None and known.standby and lsn > known.lsn and asked > known.asked:
+                age = None if known.age is None else known.age + heard - known.heard
+                self.position = replace(known, lsn=lsn, asked=asked, heard=heard, age=age)
+
+    def judged(self, *, foreign: bool, fenced: bool) -> None:
+        """Whether it belongs to another cluster, or is a primary whose time is over."""
+        if self._note(foreign=foreign, fenced=fenced) and (foreign or fenced):
+            why = "belongs to another cluster" if foreign else "is a primary on a timeline that has ended"
+            log.warning("%s %s: it is not used", self.label, why)
+
     def overdue(self) -> None:
         """A probe is not answered."""
         if self.health in _THERE and self._note(health="silent"):
@@ -194,14 +228,43 @@ class Endpoint:
             weight=self.options.weight * self._eased(monotonic()),
             identity=self.identity,
             fixed=self.options.role != "auto",
+            foreign=self.foreign,
+            fenced=self.fenced,
+            lag=self.lag(monotonic()),
         )
+
+    def lag(self, now: float | None = None) -> Lag:
+        """How far a standby is behind ``now``; without it, was when it was asked."""
+        position = self.position
+        if self.role != "standby" or position is None:
+            return Lag(None, None)
+        if not position.standby:
+            return Lag(0.0, 0)  # by configuration; PostgreSQL knows no lag of a logical replica
+        now = position.heard if now is None else now
+        return self.history.lag(position.lsn, position.complete, position.age, position.heard, now)
+
+    def shows(self, mark: Mark) -> bool:
+        """Whether what was written up to there can be read there."""
+        position = self.position
+        if self.role == "primary":
+            return True
+        return position is not None and position.standby and mark.is_in(position)
+
+    def standing(self, heard: Role | None = None) -> Standing:
+        """For judging which cluster is ours; ``heard``: the role that it has just told."""
+        role = heard if heard and self.options.role == "auto" else self.role
+        position, away = self.position, monotonic() - self._away_since if self.health in _AWAY else 0.0
+        cluster = self.cluster if self.options.role == "auto" else None
+        return Standing(role, cluster, position.timeline if position else 0, away)
 
     def _eased(self, now: float) -> float:
         return max(_FIRST_SHARE, min(1.0, (now - self._back_at) / _EASING)) if self._back_at else 1.0
 
     @property
     def state(self) -> str:
-        return "drained" if self.drained else self.health
+        if self.drained:
+            return "drained"
+        return "foreign" if self.foreign else "fenced" if self.fenced else self.health
 
     def describe(self) -> str:
         """``label up`` or ``label down for 3.2 s: last connect error``."""

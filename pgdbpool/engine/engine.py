@@ -19,13 +19,17 @@ from pgdbpool.driver.opening import Unprepared, open_session, statement_limit
 from pgdbpool.driver.session import Session
 from pgdbpool.engine import forking
 from pgdbpool.engine.books import Hooks
+from pgdbpool.engine.catalog import Catalog
+from pgdbpool.engine.causal import LONGEST_LIFE, Causal
 from pgdbpool.engine.endpoint import HOT, Endpoint
 from pgdbpool.engine.group import Group
 from pgdbpool.engine.keeper import Stock
 from pgdbpool.engine.loans import Loans
+from pgdbpool.engine.monitor import PATIENCE
 from pgdbpool.engine.sentences import explained, holders
+from pgdbpool.engine.topology import Topology
 from pgdbpool.errors import ConfigError
-from pgdbpool.waiting import Shelf, Size, Slot, lifetime, needs
+from pgdbpool.waiting import Lag, Shelf, Size, Slot, lifetime, needs
 
 log = logging.getLogger("pgdbpool.engine")
 
@@ -43,7 +47,12 @@ class Engine:
 
     def __init__(self, options: PoolOptions) -> None:
         self.options = options
-        self.endpoints = [Endpoint(each, self.reroute) for each in options.endpoints]
+        judges = any(group.target != "any" for group in options.groups.values())
+        self.topology = Topology(options.endpoints, self.reroute, judges)
+        self.endpoints = self.topology.endpoints
+        self.catalog = Catalog()
+        self.causal = self._causal()
+        self.topology.moved = self.causal.moved
         self.stocks: list[Stock] = []
         self.groups = {name: self._group(each) for name, each in options.groups.items()}
         self.closed = False
@@ -53,19 +62,26 @@ class Engine:
         forking.register(self)
         _living.add(self)
 
+    def _causal(self) -> Causal:
+        """A mark lasts until all that a standby may lag has passed twice."""
+        lags = [group.max_lag or 0.0 for group in self.options.groups.values()]
+        reads = any(group.target not in ("any", "primary", "read-write") for group in self.options.groups.values())
+        return Causal(self.endpoints, max(LONGEST_LIFE, *(2 * lag for lag in lags)), reads and len(self.endpoints) > 1)
+
     def _start_anew(self) -> None:
         self.loans = Loans()
         # Guards `closed`. Forbidden under it: everything else.
         self._lock = threading.Lock()
 
     def _group(self, options: GroupOptions) -> Group:
-        shelves = [Shelf(endpoint, 0, 0, endpoint.view) for endpoint in self.endpoints]
+        most = Lag(options.max_lag, options.max_lag_bytes)
+        shelves = [Shelf(each, 0, 0, each.view, shows=each.shows, most_lag=most) for each in self.endpoints]
         size = Size(options.connection_count, options.min_connections, self._dealt_from(options))
         hooks = Hooks(self.grow, self.prove, self.clean, self.close_slot, explained, self.condemned)
         ping_after = {"always": -1.0, "never": _FOREVER, "auto": options.ping_after}[options.validate]
-        aims, most = needs(options.target, len(shelves)), options.max_waiting
+        aims, longest = needs(options.target, len(shelves)), options.max_waiting
         group = self.group_class(
-            options.name, shelves, hooks, ping_after=ping_after, max_waiting=most, needs=aims, size=size
+            options.name, shelves, hooks, ping_after=ping_after, max_waiting=longest, needs=aims, size=size
         )
         self.stocks += [Stock(group, shelf, options) for shelf in shelves]
         return group
@@ -84,7 +100,8 @@ class Engine:
             group.reroute()
 
     def condemned(self, shelf: Shelf) -> None:
-        """One group's connection was found dead: those of the others to the same server are suspect too."""
+        """One group's connection was found dead: those of the others to the same server are suspect too, and what it was."""
+        shelf.source.position = None
         for stock in self.stocks_at(shelf.source):
             if stock.shelf is not shelf:
                 stock.group.suspect(stock.shelf)
@@ -141,19 +158,21 @@ class Engine:
         try:
             with forking.connecting():
                 session = open_session(endpoint.options, stock.options, endpoint.quirks, self.guests.add, self.bury)
+            self._recognise(endpoint, session, stock.options)
         except Unprepared as error:
             hopeless = error.__cause__
             endpoint.connected()
             log.warning("group %r: %s", stock.group.name, error)
         except Exception as error:
+            if session is not None:
+                self.bury(session)
+                session = None
             failure = understand(error)
             # A name that is gone with its server says nothing against the others, one of which may be promoted.
             lasts = failure.permanent and (failure.kind != "host name" or len(self.endpoints) == 1)
             hopeless, for_all = (error, failure.kind != "setting") if lasts else (None, False)
             endpoint.refused(error, failure, self.restraint * (monotonic() - began))
         else:
-            own = "default_transaction_read_only" in stock.options.settings
-            endpoint.learn(session.in_recovery, None if own else session.read_only)
             endpoint.connected()
         finally:  # whatever was raised, also by the user's password or logging
             if session is None:
@@ -164,6 +183,15 @@ class Engine:
             else:
                 stock.group.add(self._slot(stock, session))
                 self.guests.discard(session)
+
+    def _recognise(self, endpoint: Endpoint, session: Session, options: GroupOptions) -> None:
+        """What a server is that was just connected to, before anybody may use it."""
+        own = "default_transaction_read_only" in options.settings
+        read_only = endpoint.read_only if own else session.read_only
+        if len(self.endpoints) > 1 and endpoint.position is None and options.target != "any":
+            self.topology.ask(endpoint, session, PATIENCE, read_only)  # who is a primary no more must be known before
+        else:
+            endpoint.learn(session.in_recovery, read_only)
 
     def _slot(self, stock: Stock, session: Session) -> Slot:
         now, shelf, limit = monotonic(), stock.shelf, stock.options.max_lifetime
@@ -228,8 +256,8 @@ class Engine:
             session.shut_down(CLOSED)
 
     def after_fork_in_child(self) -> None:
-        for endpoint in self.endpoints:
-            endpoint.after_fork_in_child()
+        self.topology.after_fork_in_child()
+        self.causal.after_fork_in_child()
         theirs = {session for group in self.groups.values() for session in group.after_fork_in_child()} | self.guests
         self._inherited |= theirs  # kept: no destructor may run on them
         self.guests.clear()

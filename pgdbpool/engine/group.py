@@ -10,7 +10,7 @@ from typing import NoReturn
 from pgdbpool.engine.books import NOT_BORROWED, Books, Hooks
 from pgdbpool.engine.owners import Owner
 from pgdbpool.errors import NestedCheckout, PoolClosed, PoolError, TooManyRequests
-from pgdbpool.waiting import CLEANING, Need, Route, Shelf, Size, Slot, Waiter
+from pgdbpool.waiting import CLEANING, Mark, Need, Route, Shelf, Size, Slot, Waiter
 
 _PING = 1.0  # seconds that a suspect has to answer in
 
@@ -35,17 +35,18 @@ class Group(Books):
 
     # -- the hot path: two straight functions -------------------------------------------------------------------------
 
-    def checkout(self, owner: Owner, timeout: float, route: Route | None = None) -> Slot:
+    def checkout(self, owner: Owner, timeout: float, route: Route | None = None, mark: Mark | None = None) -> Slot:
         """Take a connection that is alive, or wait for one; at most ``timeout`` seconds in all.
 
-        ``route``: ``writing``, unless it is ``reading``.
+        ``route``: ``writing``, unless it is ``reading``. ``mark``: of a server that shows it, where nobody has to wait; whoever
+        waits may get one of another.
         """
         route = route or self.writing
         now = monotonic()
         # `with` and not acquire() and `try`, which is faster: a signal handler that raises between the two would leave
         # the lock taken for ever.
         with self._lock:
-            stack = route.only or route.choose()
+            stack = (route.only or route.choose()) if mark is None else route.choose(mark)
             if stack:
                 slot = stack.pop()
                 idle = now - slot.since

@@ -15,15 +15,19 @@ _ROOMS = tuple(f"{_PACKAGE}.{room}" for room in ("access.", "facade", "engine.",
 
 
 class Owner:
-    """A thread that borrows. ``transactions`` holds what `transaction()` opened in it, by group, innermost last."""
+    """A thread that borrows. ``transactions`` holds what `transaction()` opened in it, by group, innermost last.
 
-    __slots__ = ("alive", "ident", "name", "taken", "transactions", "waiter")
+    ``marks``: what its reads must show, by the ``Causal`` of each pool.
+    """
+
+    __slots__ = ("alive", "ident", "marks", "name", "taken", "transactions", "waiter")
 
     def __init__(self) -> None:
         self.ident = threading.get_ident()
         self.name = threading.current_thread().name
         self.alive = True
         self.transactions: dict[Any, Any] = {}
+        self.marks: dict[Any, Any] = {}
         self.waiter = Waiter()
         self.taken: Any = None  # the slot that it took last; a one-shot query has no other
 

@@ -6,6 +6,8 @@ from contextlib import nullcontext, suppress
 from time import monotonic, sleep
 
 from pgdbpool.config import PoolOptions
+from pgdbpool.driver.session import Session
+from pgdbpool.engine.endpoint import Endpoint
 from pgdbpool.engine.engine import Engine
 from pgdbpool.engine.group import Group
 from pgdbpool.engine.monitor import connect
@@ -92,11 +94,21 @@ class Single(Engine):
             stocks = self.stocks_at(endpoint)
             idle = [slot.resource for stock in stocks for slot in stock.shelf.idle]
             left_alone = not any(stock.group.wants(stock.shelf) for stock in stocks)
-            if idle and waiting and idle[-1].answers(_LOOK) and idle[-1].changed_role():
-                endpoint.learn(idle[-1].in_recovery)
-            elif not idle and left_alone and (waiting or not endpoint.view().there) and endpoint.dial(knock=False):
+            if idle:
+                self._ask(endpoint, idle[-1])
+            elif left_alone and (waiting or not endpoint.view().there) and endpoint.dial(knock=False):
                 with suppress(Exception):  # the endpoint knows what it was
-                    connect(endpoint, self.probing_options(), self.restraint).end()
+                    session = connect(endpoint, self.probing_options(), self.restraint)
+                    self._ask(endpoint, session)
+                    endpoint.reached()
+                    session.end()
+        self.topology.judge()
+
+    def _ask(self, endpoint: Endpoint, session: Session) -> None:
+        with suppress(Exception):  # a lost one is found at the next checkout
+            self.topology.ask(endpoint, session, _LOOK)
+            if endpoint.role == "primary":
+                self.catalog.learn(session)
 
     def tidy(self) -> None:
         """What the Watch does elsewhere: take back what was dropped, let the old go, see who is back."""

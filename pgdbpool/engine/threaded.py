@@ -10,13 +10,15 @@ from pgdbpool.driver.session import Session
 from pgdbpool.engine.endpoint import Endpoint
 from pgdbpool.engine.engine import Engine
 from pgdbpool.engine.keeper import Keeper
-from pgdbpool.engine.monitor import Monitor
+from pgdbpool.engine.monitor import PATIENCE, PERIOD, Hooks, Monitor
 from pgdbpool.engine.names import Names
 from pgdbpool.engine.watch import Watch
 from pgdbpool.waiting import Shelf, Slot
 
 _LINGER = 0.5  # seconds in which a thread that had found the pool before comes to use it
 _MOMENT = 0.1  # seconds that closing waits for a thread to end
+_HUNTING = 0.1  # seconds between two probes while there is no primary
+_HUNT = 10.0  # seconds
 
 
 class Threaded(Engine):
@@ -24,17 +26,26 @@ class Threaded(Engine):
 
     def __init__(self, options: PoolOptions) -> None:
         super().__init__(options)
-        self._watch = Watch(self.stocks, self.guests, self.grow, self.reroute)
+        self._watch = Watch(self.stocks, self.guests, self.grow, self._conclude)
         self._keepers = self._watch.keepers = {endpoint: self._keeper(endpoint) for endpoint in self.endpoints}
         self._watch.monitors = {each: self._monitor(each) for each in self.endpoints}
         self._names = Names(self.stocks, self._watch.monitors)
         self._started = False
+        self._period = min([PERIOD, *(max(_HUNTING, lag / 3) for lag in self._limits())])
+        self._hunts_until = 0.0
+        self.causal.chase = self._chase
+        self.catalog.wished = self._learn
+
+    def _limits(self) -> list[float]:
+        """The lags that groups look at."""
+        groups = self.options.groups.values() if len(self.endpoints) > 1 else ()
+        return [each.max_lag for each in groups if each.max_lag and each.target not in ("any", "primary", "read-write")]
 
     def _keeper(self, endpoint: Endpoint) -> Keeper:
         return Keeper(endpoint, self.stocks_at(endpoint), self.open, super().reset, self.bury)
 
     def _monitor(self, endpoint: Endpoint) -> Monitor:
-        stocks, alone = self.stocks_at(endpoint), len(self.endpoints) == 1
+        stocks, alone, topology = self.stocks_at(endpoint), len(self.endpoints) == 1, self.topology
 
         def left_to_groups() -> bool:
             nobody_asked = alone and endpoint.health == "unknown"
@@ -43,7 +54,54 @@ class Threaded(Engine):
         def in_the_way() -> bool:
             return any(stock.group.wants(stock.shelf) and not stock.shelf.members for stock in stocks)
 
-        return Monitor(endpoint, self.probing_options(), left_to_groups, in_the_way, self.bury)
+        def ask(session: Session) -> None:
+            topology.ask(endpoint, session, PATIENCE)
+            if endpoint.role == "primary":
+                self.catalog.learn(session)
+
+        def look(session: Session) -> None:
+            topology.look(endpoint, session, PATIENCE)
+
+        def period() -> float:
+            return _HUNTING if self.hunts() else self._period
+
+        hooks = Hooks(left_to_groups, in_the_way, ask, look, period, self.bury)
+        return Monitor(endpoint, self.probing_options(), hooks)
+
+    # -- the servers --------------------------------------------------------------------------------------------------
+
+    def reroute(self) -> None:
+        """What is known of a server has changed; where that leaves no primary, all servers are asked at once, and often."""
+        had = self._hunts_until == 0.0
+        super().reroute()
+        if all(group.has_writer() for group in self.groups.values()):
+            self._hunts_until = 0.0
+        elif had:
+            self._hunts_until = monotonic() + _HUNT
+            for monitor in self._watch.monitors.values():
+                monitor.worker.nudge()
+
+    def hunts(self) -> bool:
+        """Whether a primary is searched for: for some seconds, and then as long as anybody waits for it."""
+        if not self._hunts_until:
+            return False
+        return monotonic() < self._hunts_until or any(group.writing.line for group in self.groups.values())
+
+    def _conclude(self) -> None:
+        """At every tick: time alone may change what is concluded, and an interrupted change is made good."""
+        self.topology.judge()
+        self.reroute()
+
+    def _learn(self) -> None:
+        """Names in texts are not known yet."""
+        for endpoint, monitor in self._watch.monitors.items():
+            if endpoint.role == "primary":
+                monitor.worker.nudge()
+
+    def _chase(self, until: float) -> None:
+        for endpoint, monitor in self._watch.monitors.items():
+            if endpoint.role == "standby":
+                monitor.chase(until)
 
     # -- what the groups ask for ------------------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ _CALM = 1.0  # between two looks at a single server when nothing is borrowed
 _OVERDUE = 0.25  # seconds after which a probe's answer is missed, and requests go elsewhere if they can
 _LONG = 0.2  # seconds in which an answer is usually there: after that the server is asked out of turn
 _FORGOTTEN = 60.0  # seconds
+_FENCED = "its server is a primary on a timeline that has ended"
 _SILENT = f"the server was silent for {PATIENCE:g} s"
 
 
@@ -34,12 +35,12 @@ class Watch:
     """
 
     def __init__(
-        self, stocks: list[Stock], guests: set[Session], grow: Callable[[Shelf], None], reroute: Callable[[], None]
+        self, stocks: list[Stock], guests: set[Session], grow: Callable[[Shelf], None], conclude: Callable[[], None]
     ) -> None:
         self._stocks = stocks
         self._guests = guests
         self._grow = grow
-        self._reroute = reroute
+        self._conclude = conclude
         self.monitors: dict[Endpoint, Monitor] = {}
         self.keepers: dict[Endpoint, Keeper] = {}
         self._buried: deque[Session] = deque()
@@ -60,8 +61,8 @@ class Watch:
             _cut_if_late(session, now)
         for monitor in self.monitors.values():
             busy |= self._probes(monitor, now)
-        if len(self.monitors) > 1:  # a share may still be growing, and an interrupted change is made good
-            self._reroute()
+        if len(self.monitors) > 1:
+            self._conclude()
         for stock in self._stocks:
             for slot in stock.group.members(stock.shelf):
                 busy |= self._look(stock, slot, now)
@@ -93,6 +94,8 @@ class Watch:
     def _look(self, stock: Stock, slot: Slot, now: float) -> bool:
         """Look at one connection; true when it is in use."""
         _cut_if_late(slot.resource, now)
+        if slot.shelf.source.fenced and stock.options.target != "any":
+            slot.resource.shut_down(_FENCED)
         turn, owner = slot.turn, slot.owner
         astray = is_astray(slot, turn, self.keepers[slot.shelf.source].has)
         if owner is None:

@@ -92,3 +92,18 @@ LEAVES_NOTHING = frozenset(
     pg_xact_commit_timestamp pg_xact_status txid_status
     """.split()
 )
+
+# System views that show one server's own affairs; all others show the database, which is the same on a standby.
+_SERVERS_OWN = frozenset(
+    """
+    pg_aios pg_available_extension_versions pg_available_extensions pg_backend_memory_contexts pg_config pg_cursors
+    pg_file_settings pg_hba_file_rules pg_ident_file_mappings pg_locks pg_prepared_statements pg_prepared_xacts
+    pg_replication_origin_status pg_replication_slots pg_sequences pg_settings pg_shmem_allocations
+    pg_shmem_allocations_numa pg_wait_events
+    """.split()
+)
+
+
+def tells_of_server(name: str) -> bool:
+    """Whether a relation of that name would answer otherwise on each server."""
+    return name in _SERVERS_OWN or name.startswith("pg_stat")

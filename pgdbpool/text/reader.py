@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from itertools import islice
 
-from .calls import END_OF_PREFIX, called, opens_clause
-from .functions import LEAVES_NOTHING, READING
+from .calls import END_OF_PREFIX, SYNTAX, called, opens_clause
+from .functions import LEAVES_NOTHING, READING, tells_of_server
 from .lexer import tokens
 
 _WRITES = frozenset(["INSERT", "UPDATE", "DELETE", "MERGE"])
-_QUERIES = _WRITES | {"SELECT", "VALUES", "TABLE", "WITH", "SHOW"}
+_ASKS = frozenset(["SELECT", "VALUES", "TABLE", "WITH"])
+_QUERIES = _WRITES | _ASKS | {"SHOW"}
 _LOCKS = frozenset(["UPDATE", "SHARE", "NO", "KEY"])
 _PREFIXES = (("DISTINCT", "ON"), ("RETURNING", "WITH"))
 _STRINGS = frozenset(["string", "escaped"])
@@ -38,6 +39,7 @@ class Statement:
         self.begun = self.broken = self.query = self.leaves = self.writes = False
         self.keyword = ""
         self.functions: set[str] = set()
+        self.names: set[str] = set()
         self.head: list[str] = []  # what tells the form of what is no query, and of SELECT INTO
         self._last = self._before = ""  # the last token, and the one in front of the last name
         self._name: list[str] = []  # the parts of the name that the last token ended
@@ -52,11 +54,18 @@ class Statement:
     def clean(self) -> bool:
         return self.query and not self.leaves and not self.functions
 
+    @property
+    def asks(self) -> bool:
+        """Whether a standby might answer it."""
+        return self.keyword in _ASKS and not (self.leaves or self.writes or any(map(tells_of_server, self.names)))
+
     def take(self, token: str, name: str) -> None:
         self._last = self._named(token, name) if name else self._unnamed(token)
 
     def _named(self, token: str, name: str) -> str:
         """A word or a quoted name; what follows a point is a name in any case."""
+        if token not in SYNTAX:
+            self.names.add(name)
         quoted, qualified = token == '"', self._last == "."
         if qualified:
             self._name = [*(self._name or [""]), name]

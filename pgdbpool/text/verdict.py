@@ -22,7 +22,8 @@ class Verdict:
     ``controls_transaction``: a statement of it begins or ends a transaction (a savepoint does not).
     ``joinable``: all of it may share one simple-Query message with a BEGIN or SET in front.
     ``functions``: what it calls beyond the known functions; the name as the server folds it, ``schema.name`` if
-    qualified. ``single``: it is one statement.
+    qualified. ``single``: it is one statement. ``on_standby``: it is queries that change nothing and lock no row, which may
+    call ``functions``; ``names`` are all the names in it, on which depends whether it may run on a standby.
 
     Beyond a text's reach: views, triggers, casts and operators made by the user; a user's overload of a built-in
     function's name; placeholders inside quotes; and parameters that are SQL themselves (``psycopg2.extensions.AsIs``).
@@ -36,6 +37,8 @@ class Verdict:
     joinable: bool
     functions: frozenset[str]
     single: bool
+    on_standby: bool
+    names: frozenset[str]
 
 
 def look(sql: str) -> Verdict:
@@ -62,6 +65,8 @@ def _judge(sql: str) -> Verdict:
         joinable=known and all(s.query for s in statements),
         functions=frozenset().union(*(s.functions for s in statements)),
         single=whole and len(statements) == 1,
+        on_standby=known and all(s.asks for s in statements),
+        names=frozenset().union(*(s.names for s in statements)),
     )
 
 

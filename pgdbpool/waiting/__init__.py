@@ -3,10 +3,13 @@
 The lock that guards all of it belongs to ``engine.books``; time is always an argument.
 """
 
+from pgdbpool.waiting.clusters import Ours, Standing, is_fenced, is_foreign, ours
+from pgdbpool.waiting.lag import History, Lag
 from pgdbpool.waiting.line import Waiter
+from pgdbpool.waiting.marks import Mark, later
 from pgdbpool.waiting.pacing import Backoff, Size, lifetime, outdated, superfluous, wanted
 from pgdbpool.waiting.routes import Route
-from pgdbpool.waiting.routing import Need, Role, View, needs
+from pgdbpool.waiting.routing import Need, Role, View, lags, needs
 from pgdbpool.waiting.slots import BORROWED, CLEANING, GONE, IDLE, Shelf, Slot
 
 __all__ = [
@@ -15,16 +18,26 @@ __all__ = [
     "GONE",
     "IDLE",
     "Backoff",
+    "History",
+    "Lag",
+    "Mark",
     "Need",
+    "Ours",
     "Role",
     "Route",
     "Shelf",
     "Size",
     "Slot",
+    "Standing",
     "View",
     "Waiter",
+    "is_fenced",
+    "is_foreign",
+    "lags",
+    "later",
     "lifetime",
     "needs",
+    "ours",
     "outdated",
     "superfluous",
     "wanted",

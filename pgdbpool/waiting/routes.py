@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pgdbpool.waiting.line import Waiter
+from pgdbpool.waiting.marks import Mark
 from pgdbpool.waiting.routing import Need, View, aim
 from pgdbpool.waiting.slots import Shelf, Slot
 
@@ -53,8 +54,8 @@ class Route:
         ]
         self.only: list[Slot] | None = self.shelves[0].idle if len(serve) == 1 else None
 
-    def choose(self) -> list[Slot] | None:
-        """The stack to pop a slot from; none where no server has one idle.
+    def choose(self, mark: Mark | None = None) -> list[Slot] | None:
+        """The stack to pop a slot from; none where no server (that shows the ``mark``) has one idle.
 
         Of the servers that have less than their share of the work under way (least outstanding per weight) it is the turn
         of the one that was passed over for longest: weighted turns, as start-time fair queueing hands them out (Goyal,
@@ -62,7 +63,7 @@ class Route:
         slow gets fewer. Where more is under way than there are servers, one request more than its share is no matter: else
         short requests would all go where a long one has just ended.
         """
-        lanes = self._lanes
+        lanes = self._lanes if mark is None else [lane for lane in self._lanes if lane.shelf.shows(mark)]
         under_way = 1
         for lane in lanes:
             under_way += len(lane.members) - len(lane.idle)

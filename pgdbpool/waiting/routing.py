@@ -6,6 +6,8 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from pgdbpool.waiting.lag import UNKNOWN, Lag
+
 Role = Literal["unknown", "primary", "standby"]
 Need = Literal["any", "primary", "read-write", "standby", "read-only", "prefer-standby"]
 
@@ -19,6 +21,8 @@ class View:
     ``read_only``: its sessions refuse writes by default. ``there``: it was reached, and nothing speaks against it since;
     ``away``: it could not be; ``silent``: a probe is overdue; ``full``: it takes no further session.
     ``identity``: equal for two addresses of one server. ``fixed``: the role is configured, no promotion changes it.
+    ``foreign``: it belongs to another cluster; ``fenced``: a primary whose time is over. ``lag``: None is an unknown one;
+    ``lagging``: more than the group allows.
     """
 
     role: Role = "unknown"
@@ -31,6 +35,10 @@ class View:
     weight: float = 1.0
     identity: Hashable = None
     fixed: bool = False
+    foreign: bool = False
+    fenced: bool = False
+    lag: Lag = UNKNOWN
+    lagging: bool = False
 
     @property
     def unknown(self) -> bool:
@@ -66,15 +74,18 @@ def aim(need: Need, views: Sequence[View]) -> Aim:
     open_ = {i: rank for i, rank in ranks.items() if not views[i].drained}
     if need != "any":
         open_ = {i: rank for i, rank in open_.items() if not _is_twin(views[i], [views[j] for j in open_ if j < i])}
-    there = {i: rank for i, rank in open_.items() if views[i].there}
+    fit = {i: rank for i, rank in open_.items() if not _is_late(need, views[i])}
+    there = {i: rank for i, rank in fit.items() if views[i].there}
     # Of two that claim to be the primary only one is written to. Where nobody is there, whoever comes first will do.
-    serve = _best(there)[: 1 if need in _WRITING else None] if there else tuple(open_)
+    serve = _best(there)[: 1 if need in _WRITING else None] if there else tuple(fit)
     hope = tuple(i for i, view in enumerate(views) if i in ranks or _may_take_over(need, view, views))
     return Aim(serve, _best(open_), hope)
 
 
 def _rank(need: Need, view: View) -> int | None:
     """0 is best; None: this server must not serve it. An unknown role may be the right one; weights are for reads."""
+    if need != "any" and (view.foreign or view.fenced):
+        return None
     if need == "any" or view.role == "unknown":
         fits = 0
     elif need == "prefer-standby":
@@ -98,8 +109,20 @@ def _fits(need: Need, view: View) -> bool:
 
 def _may_take_over(need: Need, view: View, views: Sequence[View]) -> bool:
     """Whether a promotion would let it serve: where there was a primary, its standbys are hope."""
-    standby = view.role == "standby" and not view.fixed
+    standby = view.role == "standby" and not (view.fixed or view.foreign)
     return standby and need in _WRITING and any(each.role == "primary" for each in views)
+
+
+def _is_late(need: Need, view: View) -> bool:
+    """Whether what it would answer is too old: a standby's, where a group looks at that at all."""
+    return need != "any" and need not in _WRITING and view.role == "standby" and view.lagging
+
+
+def lags(lag: Lag, seconds: float | None, octets: int | None, *, already: bool) -> bool:
+    """Whether it is more than the limits allow (None: no limit). Who was ``already`` too late comes back at half of them."""
+    ease = 0.5 if already else 1.0
+    limits = ((lag.seconds, seconds), (lag.octets, octets))
+    return any(limit is not None and (found is None or found > limit * ease) for found, limit in limits)
 
 
 def _is_twin(view: View, earlier: Sequence[View]) -> bool:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from pgdbpool.waiting.lag import UNLIMITED, Lag
+from pgdbpool.waiting.marks import Mark
 from pgdbpool.waiting.routing import View
 
 State = Literal["idle", "borrowed", "cleaning", "gone"]
@@ -61,7 +63,8 @@ class Shelf:
     ``generation`` grows when a connection of that server is found dead: slots of an older one are suspect until proven.
     ``hopeless`` is the error for which the server cannot be used at all (wrong password, …), or None; it is not asked
     again before ``hopeless_until``. ``short``: one more connection is wanted although nobody waits for it. ``view()`` is
-    what routing has to know of the server, ``seen`` what it was when the routes were last aimed.
+    what routing has to know of the server, ``seen`` what it was when the routes were last aimed; ``shows(mark)`` whether
+    it has replayed that. ``most_lag`` is the group's limits for it, in seconds and bytes.
     """
 
     source: Any
@@ -69,6 +72,8 @@ class Shelf:
     minimum: int
     view: Callable[[], View] = View
     seen: View = field(default_factory=View)
+    shows: Callable[[Mark], bool] = lambda mark: True
+    most_lag: Lag = UNLIMITED
     idle: list[Slot] = field(default_factory=list)
     members: list[Slot] = field(default_factory=list)
     opening: int = 0

@@ -26,6 +26,8 @@ ROOMS = {
     "facade": ABOVE_FACADE,
     "pgdbpool": f"{ABOVE_FACADE} facade pool",  # __init__.py
     "pool": f"{ABOVE_FACADE} facade pgdbpool",
+    "web": ABOVE_FACADE,
+    "wsgi": "web",
     "demo": "pgdbpool config",
     "command": "pgdbpool errors config report demo",
     "__main__": "command",

@@ -1,0 +1,141 @@
+"""Read your own writes: what each thread has written, and which standby shows it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from time import monotonic
+from typing import Any
+
+from pgdbpool.driver.position import Position, position, timeline_of
+from pgdbpool.engine.endpoint import Endpoint
+from pgdbpool.engine.owners import Owner
+from pgdbpool.waiting import Mark, later
+
+log = logging.getLogger("pgdbpool.causal")
+
+LONGEST_LIFE = 300.0  # seconds that a mark lasts, at least
+_GAP = 0.03  # seconds that a read waits for a standby that is about to show what it must see
+_DISCOURAGED = 1.0  # seconds in which nobody waits again where that was in vain
+_FOREVER = float("inf")
+
+
+class Causal:
+    """The marks of one pool. A thread's own is on its ``Owner``, and nobody else touches it.
+
+    ``life``: after so many seconds a standby that may serve at all shows a write anyway. ``wanted``: there are standbys to
+    read from, or somebody carries marks elsewhere. ``carried``: somebody carries them from one request to the next.
+    ``told``: that nobody does is said already.
+    """
+
+    def __init__(self, endpoints: Sequence[Endpoint], life: float, wanted: bool) -> None:
+        self._endpoints = endpoints
+        self.life = life
+        self.wanted = wanted
+        self.carried = False
+        self.chase: Callable[[float], None] | None = None  # have standbys looked at, until that time
+        self.told = False
+        self._discouraged_until = 0.0
+        self.after_fork_in_child()
+
+    def after_fork_in_child(self) -> None:
+        # Guards nothing: it is there to wait on. Forbidden under it: I/O, logging, user code, any other lock.
+        self._progress = threading.Condition(threading.Lock())
+        self._waiting = 0
+
+    # -- writing ------------------------------------------------------------------------------------------------------
+
+    def wrote(self, owner: Owner, endpoint: Endpoint | None = None, said: Sequence[Any] | None = None) -> None:
+        """This thread's write is done; ``said``: the WAL file and the position that the server told behind it."""
+        now = monotonic()
+        known = endpoint.cluster if endpoint is not None else None
+        if said is not None and known:
+            place = (known, timeline_of(said[0]), position(said[1]))
+            owner.marks[self] = Mark(now, now + self.life, *place)
+        else:
+            owner.marks[self] = Mark(now, now + self.life)
+
+    def place(self, owner: Owner, position: Position) -> Mark:
+        """The primary was there after this thread's last write."""
+        now = monotonic()
+        mark = owner.marks[self] = Mark(now, now + self.life, position.cluster, position.timeline, position.lsn)
+        return mark
+
+    def may_write(self, owner: Owner) -> None:
+        """From now on this thread has a connection on which it may write at any time; ``wrote`` ends that."""
+        owner.marks[self] = Mark(_FOREVER, _FOREVER)
+
+    def mark_of(self, owner: Owner) -> Mark | None:
+        """What this thread's reads must show, as exactly as it is known now."""
+        mark = owner.marks.get(self)
+        if mark is None or mark.known:
+            return mark if mark is None or monotonic() < mark.expires else None
+        for endpoint in self._endpoints:
+            place = endpoint.position
+            if (
+                place is not None
+                and not place.standby
+                and place.asked > mark.at
+                and not (endpoint.fenced or endpoint.foreign)
+            ):
+                mark = owner.marks[self] = Mark(mark.at, mark.expires, place.cluster, place.timeline, place.lsn)
+                break
+        return mark
+
+    def set_mark(self, owner: Owner, mark: Mark | None) -> None:
+        if mark is None:
+            owner.marks.pop(self, None)
+        else:
+            owner.marks[self] = mark
+
+    def add_mark(self, owner: Owner, mark: Mark | None) -> None:
+        self.set_mark(owner, later(owner.marks.get(self), mark))
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    def is_shown(self, mark: Mark, endpoints: Sequence[Endpoint], patience: float | None = None) -> bool:
+        """Whether one of them shows it: known already, or after a look at them, or in a moment.
+
+        Most are answered by comparing two numbers. ``patience``: how long to wait, in place of a moment.
+        """
+        if any(endpoint.shows(mark) for endpoint in endpoints):
+            return True
+        now = monotonic()
+        if self.chase is None or not mark.known or (patience is None and now < self._discouraged_until):
+            return False
+        deadline = now + (_GAP if patience is None else patience)
+        self.chase(deadline)
+        if self._shown_by(deadline, mark, endpoints):
+            return True
+        self._discouraged_until = monotonic() + _DISCOURAGED
+        return False
+
+    def _shown_by(self, deadline: float, mark: Mark, endpoints: Sequence[Endpoint]) -> bool:
+        with self._progress:
+            self._waiting += 1
+            try:
+                while not any(endpoint.shows(mark) for endpoint in endpoints):
+                    left = deadline - monotonic()
+                    if left <= 0:
+                        return False
+                    self._progress.wait(left)
+                return True
+            finally:
+                self._waiting -= 1
+
+    def moved(self) -> None:
+        """A server has told where it is."""
+        if self._waiting:
+            with self._progress:
+                self._progress.notify_all()
+
+    def tell(self, group: str) -> None:
+        """The first read is about to go to a standby."""
+        self.told = True
+        if not self.carried:
+            log.info(
+                "group %r reads from standbys: a client's next request may not see what its last one wrote; "
+                "pgdbpool.wsgi.Middleware or causal_token() carry that over",
+                group,
+            )

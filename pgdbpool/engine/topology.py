@@ -1,0 +1,99 @@
+"""What the servers say of themselves, taken together: which cluster is ours, and how far its WAL was when."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from time import monotonic
+
+from pgdbpool.config import EndpointOptions
+from pgdbpool.driver.position import Position, look, sample
+from pgdbpool.driver.session import Refused, Session
+from pgdbpool.engine.endpoint import Endpoint
+from pgdbpool.waiting import History, Ours, Role, is_fenced, is_foreign, ours
+
+log = logging.getLogger("pgdbpool.topology")
+
+_REFUSED = "%s will not say where it is in the WAL (%s): its lag is unknown, and it shows nobody's own writes"
+
+
+class Topology:
+    """The servers, and what is concluded from all of them. ``moved`` is called, outside the lock, when one is further.
+
+    ``judges``: somebody looks at roles; else the servers may have nothing in common.
+    """
+
+    def __init__(self, options: tuple[EndpointOptions, ...], changed: Callable[[], None], judges: bool) -> None:
+        self._judges = judges
+        self.history = History()
+        self.endpoints = [Endpoint(each, changed, self.history) for each in options]
+        self.known = Ours()
+        self.moved: Callable[[], None] = lambda: None
+        self._dumb: set[str] = set()
+        self.after_fork_in_child()
+
+    def after_fork_in_child(self) -> None:
+        # Guards `known` and who may write the history. Forbidden under it: I/O, logging, user code, any other lock.
+        self._lock = threading.Lock()
+        for endpoint in self.endpoints:
+            endpoint.after_fork_in_child()
+
+    def ask(self, endpoint: Endpoint, session: Session, limit: float, read_only: bool | None = None) -> None:
+        """Ask a server where it is, and what it is, over this session; raises where the session is lost.
+
+        ``read_only``: whether its sessions are so by default, where this one does not tell.
+        """
+        if endpoint.label not in self._dumb:
+            try:
+                position = sample(session, limit)
+                if read_only is None:
+                    session.note_read_only()
+                self._take(endpoint, position, session.read_only if read_only is None else read_only)
+                return
+            except Refused as error:
+                self._dumb.add(endpoint.label)  # no right to ask, or no PostgreSQL as we know it
+                log.warning(_REFUSED, endpoint.label, error)
+        session.ask_role(limit)
+        endpoint.learn(session.in_recovery, session.read_only if read_only is None else read_only)
+
+    def look(self, endpoint: Endpoint, session: Session, limit: float) -> None:
+        """The same of a standby's progress alone, which costs it less."""
+        asked = monotonic()
+        replayed = look(session, limit)
+        if replayed is not None:
+            endpoint.looked(replayed, asked, monotonic())
+            self.moved()
+
+    def _take(self, endpoint: Endpoint, position: Position, read_only: bool) -> None:
+        endpoint.located(position)
+        self.judge(endpoint, "standby" if position.standby else "primary")  # first: nobody may write to who is out
+        endpoint.learn(position.standby, read_only)
+        if (
+            self._judges
+            and endpoint.role == "primary"
+            and not (position.standby or endpoint.fenced or endpoint.foreign)
+        ):
+            with self._lock:
+                if position.timeline == self.known.timeline:
+                    self.history.note(position.lsn, position.asked)
+        self.moved()
+
+    def judge(self, heard_of: Endpoint | None = None, role: Role = "unknown") -> None:
+        """Draw the conclusions from what is known now; one server has just said what its ``role`` is."""
+        if not self._judges:
+            return
+        standings = [(each, each.standing(role if each is heard_of else None)) for each in self.endpoints]
+        with self._lock:
+            before = self.known
+            known = self.known = ours(before, [standing for _, standing in standings])
+            if (known.cluster, known.timeline) != (before.cluster, before.timeline):
+                self.history.clear()
+        if before.cluster and known.cluster != before.cluster:
+            log.warning(
+                "the cluster was replaced: its system identifier is %s now, and was %s", known.cluster, before.cluster
+            )
+        elif before.timeline and known.timeline > before.timeline:
+            log.warning("a standby was promoted: the cluster is on timeline %d now", known.timeline)
+        for endpoint, standing in standings:
+            endpoint.judged(foreign=is_foreign(known, standing), fenced=is_fenced(known, standing))

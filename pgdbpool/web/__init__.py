@@ -1,0 +1,1 @@
+"""What stands between a WSGI server and an application that uses the pool."""
