@@ -37,9 +37,10 @@ WRITTEN = "SELECT pg_catalog.pg_walfile_name(p), p::text FROM pg_catalog.pg_curr
 class Position:
     """What a server said of itself. ``asked`` and ``heard`` are monotonic times: it was so at some moment in between.
 
-    ``lsn``: what a primary has written, what a standby has replayed. ``complete``: a standby streams, and has replayed all that it received. ``age``: seconds since the last transaction that
-    it replayed, by both servers' clocks. ``next_xid``: every transaction id below it is in this server's history,
-    ``checkpoint_xid``: and was at its last checkpoint, which is at ``checkpoint``. ``synchronous``: commits wait for standbys.
+    ``lsn``: what a primary has written, what a standby has replayed. ``complete``: a standby streams, and has replayed all
+    that it received. ``age``: seconds since the last transaction that it replayed, by both servers' clocks. ``next_xid``:
+    every transaction id below it is in this server's history, ``checkpoint_xid``: and was at its last checkpoint, which is
+    at ``checkpoint``. ``synchronous``: commits wait for standbys.
     """
 
     asked: float
