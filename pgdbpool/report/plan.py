@@ -75,7 +75,7 @@ def _silence(options: PoolOptions, endpoint: EndpointOptions) -> str:
 
 # What a target means where there are several servers (contract, 5).
 _TARGETS = {
-    "auto": "the primary serves; with read_only=True a standby, or the primary while none is there",
+    "auto": "query() of what only reads goes to a standby, or to the primary while none is there; all else to the primary",
     "any": "all servers serve, whatever their roles",
     "primary": "the primary serves; while there is none, requests wait",
     "read-write": "the primary serves, unless its sessions are read-only by default; while there is none, requests wait",
