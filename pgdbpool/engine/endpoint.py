@@ -163,18 +163,15 @@ class Endpoint:
         if self.options.role == "auto" and self._note(role=role, read_only=read_only):
             log.info("%s is a %s%s", self.label, role, ", read-only by default" if read_only else "")
 
-    def recognised(self, identity: Hashable) -> None:
-        """The same for two addresses of one server."""
-        self._note(identity=identity)
-
     def located(self, position: Position) -> None:
         """Where it was just now; what was asked earlier and comes later is no news."""
         with self._lock:
             first = self.position is None
             if self.position is None or position.asked >= self.position.asked:
-                self.position, self.cluster = position, position.cluster
+                self.position = position
                 self.replayed_xid = position.next_xid if position.standby else self.replayed_xid
-        if first:
+        # A cluster's servers share its identifier, but not the start: both are equal for two addresses of one server.
+        if not self._note(cluster=position.cluster, identity=(position.cluster, position.started)) and first:
             self._changed()
 
     def looked(self, lsn: int, asked: float, heard: float) -> None:
