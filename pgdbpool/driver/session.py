@@ -156,7 +156,7 @@ class Session:
 
     def reports_recovery(self) -> bool:
         """Whether its server was a standby at its last answer."""
-        reported = self.raw.get_parameter_status("in_hot_standby")
+        reported = None if self.raw.closed else self.raw.get_parameter_status("in_hot_standby")
         return self.in_recovery if reported is None else bool(reported == "on")
 
     def has_news(self) -> bool:
