@@ -45,7 +45,6 @@ class Endpoint:
         self.read_only = False
         self.identity: Hashable = None
         self.drained = False
-        self.position: Position | None = None  # as it was last told; None while it is away
         self.cluster: str | None = None  # its system identifier, as it was last told
         self.replayed_xid = 0  # every transaction id below it was in its history when it was last a standby
         self.foreign = self.fenced = self.lags = False
@@ -66,6 +65,7 @@ class Endpoint:
         self._back_at = 0.0
         self._dialled_since: float | None = None
         self.health: Health = "unknown"
+        self.position: Position | None = None  # as it was last told; None while it is away
 
     # -- what happens to it -------------------------------------------------------------------------------------------
 
