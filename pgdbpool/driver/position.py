@@ -11,13 +11,18 @@ from time import monotonic
 
 from pgdbpool.driver.session import Session
 
+# Behind a COMMIT in the same message, or alone: a position behind all that was committed before.
+WRITTEN = """
+SELECT pg_catalog.concat_ws(' ', file_name, p::text, file_offset::text, pg_catalog.current_setting('wal_block_size'))
+FROM pg_catalog.pg_current_wal_insert_lsn() AS p, LATERAL pg_catalog.pg_walfile_name_offset(p)
+"""
+
 # One statement, because a promotion may come between two. The functions that fail on the other kind of server are behind
 # CASE, which a volatile function is not folded out of (manual, 9.18). One text, which no type caster of the user's changes.
-_SAMPLE = """
+_SAMPLE = f"""
 SELECT pg_catalog.concat_ws('|', standby::text, system_identifier::text,
   greatest(timeline_id, min_recovery_end_timeline)::text,
-  (CASE WHEN standby THEN pg_catalog.pg_last_wal_replay_lsn() ELSE pg_catalog.pg_current_wal_insert_lsn() END)::text,
-  CASE WHEN standby THEN '' ELSE pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()) END,
+  CASE WHEN standby THEN coalesce(pg_catalog.pg_last_wal_replay_lsn()::text, '0/0') ELSE ({WRITTEN}) END,
   CASE WHEN standby THEN coalesce(((pg_catalog.pg_stat_get_wal_receiver()).pid IS NOT NULL
     AND pg_catalog.pg_last_wal_receive_lsn() <= pg_catalog.pg_last_wal_replay_lsn())::text, '') ELSE '' END,
   CASE WHEN standby THEN coalesce(extract(epoch FROM
@@ -29,9 +34,7 @@ FROM pg_catalog.pg_is_in_recovery() AS standby, pg_catalog.pg_control_system(),
   pg_catalog.pg_control_checkpoint(), pg_catalog.pg_control_recovery()
 """
 _LOOK = "SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn()::text END"
-
-# Behind a COMMIT in the same message, or alone: a position behind all that was committed before.
-WRITTEN = "SELECT pg_catalog.pg_walfile_name(p) || ' ' || p::text FROM pg_catalog.pg_current_wal_insert_lsn() AS p"
+_LONG_HEADER, _SHORT_HEADER = 40, 24  # bytes, of a segment's first page and of any other (xlog_internal.h)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +67,7 @@ def sample(session: Session, limit: float) -> Position:
     """Ask for all of it, within ``limit`` seconds. Raises what ``Session.ask`` raises."""
     asked = monotonic()
     [(said,)] = session.ask(_SAMPLE, None, limit)
-    standby, cluster, timeline, lsn, file, complete, age, checkpoint, xmax, synchronous, unbroken, started = said.split(
-        "|"
-    )
+    standby, cluster, timeline, place, complete, age, checkpoint, xmax, synchronous, unbroken, started = said.split("|")
     epoch, _, xid = checkpoint.partition(":")
     session.in_recovery = standby == "true"
     return Position(
@@ -74,8 +75,7 @@ def sample(session: Session, limit: float) -> Position:
         monotonic(),
         session.in_recovery,
         cluster,
-        int(file[:8], 16) if file else int(timeline),  # of a file's name the first eight digits (manual, WAL Internals)
-        position(lsn),
+        *((int(timeline), position(place)) if session.in_recovery else written(place)),
         complete == "true",
         float(age) if age else None,
         int(xmax),
@@ -93,9 +93,15 @@ def look(session: Session, limit: float) -> int | None:
 
 
 def written(said: str) -> tuple[int, int]:
-    """Timeline and position, as ``WRITTEN`` was answered."""
-    file, lsn = said.split(" ")
-    return int(file[:8], 16), position(lsn)
+    """Timeline and position, as ``WRITTEN`` was answered.
+
+    The timeline is in the first eight digits of a file's name (manual, WAL Internals). A position behind the header of a new
+    page is that of the page: a standby has no more to replay until something is written on it.
+    """
+    file, lsn, offset, block = said.split(" ")
+    header = _SHORT_HEADER if int(offset) % int(block) == _SHORT_HEADER else 0
+    header = _LONG_HEADER if int(offset) == _LONG_HEADER else header
+    return int(file[:8], 16), position(lsn) - header
 
 
 def position(text: str) -> int:
