@@ -1,4 +1,4 @@
-"""Several servers that are one thing to a test: a primary with two standbys, or three that know nothing of each other."""
+"""Several servers that are one thing to a test: a primary with two standbys, or three primaries, of one cluster or not."""
 
 from __future__ import annotations
 
@@ -95,6 +95,20 @@ def independent(key: str) -> Several:
     return made
 
 
+def primaries(key: str) -> Several:
+    """Three new primaries of one cluster, on one timeline: a server, and two copies that have been standbys of it."""
+    with ExitStack() as started:
+        one = _embedded(key, "one", started)
+        one.furnish()
+        made = Several({"one": one, **{name: _embedded(key, name, started, one) for name in ("two", "three")}})
+        for copy in made.servers[1:]:
+            copy.stop()
+            (copy.cluster.data / "standby.signal").unlink()  # type: ignore[attr-defined]
+            copy.start()
+        started.pop_all()
+    return made
+
+
 def _embedded(key: str, name: str, started: ExitStack, primary: EmbeddedServer | None = None) -> EmbeddedServer:
     if key == "docker":
         pytest.skip("the servers of a test that needs several are embedded ones: Docker's image runs one by itself")
@@ -111,14 +125,24 @@ def state(pool: Any, label: str, key: str = "state") -> Any:
 
 
 def is_known(pool: Any) -> bool:
-    """Whether all endpoints are reached, and their roles known."""
-    reached = ("up", "foreign", "fenced")
-    return all(each["state"] in reached and each["role"] != "unknown" for each in pool.stats()["endpoints"].values())
+    """Whether all endpoints are reached, their roles known, and how far the standbys lag."""
+    return all(map(_is_known, pool.stats()["endpoints"].values()))
+
+
+def _is_known(endpoint: Mapping[str, Any]) -> bool:
+    if endpoint["state"] != "up":
+        return endpoint["state"] in ("foreign", "fenced") and endpoint["role"] != "unknown"
+    return endpoint["role"] == "primary" or (endpoint["role"] == "standby" and endpoint["lag_seconds"] is not None)
 
 
 def who(pool: Any, **options: Any) -> str:
     """The server that answers ``query(…)``."""
     return str(pool.query(WHO, **options).scalar())
+
+
+def writer(pool: Any, **options: Any) -> str:
+    """The server that answers a ``query(…)`` that may write."""
+    return who(pool, read_only=False, **options)
 
 
 def answering(pool: Any, times: int = 12, **options: Any) -> set[str]:
