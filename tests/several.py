@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pgdbpool.demo.cluster import Cluster
+from tests.life import thread_of
 from tests.servers import SETTINGS, EmbeddedServer, Server, at_hand, eventually
 
 WHO = "SELECT current_setting('cluster_name')"  # the label of the server that answers
@@ -140,11 +141,20 @@ def who(pool: Any, **options: Any) -> str:
     return str(pool.query(WHO, **options).scalar())
 
 
-def writer(pool: Any, **options: Any) -> str:
-    """The server that answers a ``query(…)`` that may write."""
-    return who(pool, read_only=False, **options)
-
-
 def answering(pool: Any, times: int = 12, **options: Any) -> set[str]:
     """The servers that answer so many times."""
     return {who(pool, **options) for _ in range(times)}
+
+
+def writer(pool: Any, **options: Any) -> str:
+    """The server that answers what may write."""
+    [label] = writers(pool, 1, **options)
+    return label
+
+
+def writers(pool: Any, times: int = 12, **options: Any) -> set[str]:
+    """The servers that answer what may write; asked in another thread, so that this one's reads need not see it."""
+    told = thread_of(lambda: answering(pool, times, read_only=False, **options)).result(30.0)
+    if told.error is not None:
+        raise told.error
+    return set(told.value)

@@ -13,7 +13,7 @@ import pytest
 from pgdbpool import DBOfflineError, DBQueryError
 from tests.life import thread_of
 from tests.servers import ROLE, Server, eventually
-from tests.several import WHO, Replicas, Several, answering, is_known, state, who, writer
+from tests.several import WHO, Replicas, Several, answering, is_known, state, who, writer, writers
 
 STANDBYS = {"standby1", "standby2"}
 ALL = {"primary", *STANDBYS}
@@ -187,7 +187,7 @@ def test_a_configured_role_is_believed(three_servers: Several, make_pool: Callab
         assert eventually(lambda pool=pool: is_known(pool))
         # First, because nobody can tell whether such a standby shows what this thread has written.
         assert eventually(lambda pool=pool, goal=reading: answering(pool, read_only=True) == goal), target
-        assert eventually(lambda pool=pool, goal=writing: answering(pool, read_only=False) == goal), target
+        assert eventually(lambda pool=pool, goal=writing: writers(pool) == goal), target
         assert {label: state(pool, label, "role") for label in each} == {k: v["role"] for k, v in each.items()}
         pool.close()
 
@@ -278,7 +278,7 @@ def test_groups_have_targets_of_their_own(replicas: Replicas, make_pool: Callabl
     assert eventually(lambda: is_known(pool))
     assert eventually(lambda: answering(pool, group="everywhere") == ALL)
     assert eventually(lambda: answering(pool, group="reports") == STANDBYS)
-    assert answering(pool, read_only=False) == {"primary"}
+    assert writers(pool) == {"primary"}
 
 
 @pytest.mark.contract("5.target-auto.4")
