@@ -15,7 +15,7 @@ from pgdbpool.engine.group import Group
 from pgdbpool.engine.owners import Owner
 from pgdbpool.errors import DBOfflineError, DBQueryError
 from pgdbpool.text import Verdict
-from pgdbpool.waiting import Mark, Slot
+from pgdbpool.waiting import Slot
 
 _MOMENT = 5.0  # seconds for a statement of the pool's own
 _TEXTS = 2048  # whose way is remembered
@@ -69,25 +69,26 @@ class Desk:
         """A connection for writing or for reading; a thread reads from a standby only if that shows what it has written."""
         if not reads:
             return self.group.checkout(owner, patience)
-        if owner.marks and self._looks_at_roles and (mark := self.causal.mark_of(owner)) is not None:
-            return self._checkout_behind(mark, owner, patience)
+        if owner.marks and self._looks_at_roles and self.causal.mark_of(owner) is not None:
+            return self._checkout_behind(owner, patience)
         slot = self.group.checkout(owner, patience, self.reading)
         if not self.causal.told and slot.shelf.source.role == "standby":
             self.causal.tell(self.group.name)
         return slot
 
-    def _checkout_behind(self, mark: Mark, owner: Owner, patience: float) -> Slot:
+    def _checkout_behind(self, owner: Owner, patience: float) -> Slot:
+        """Of a server that shows what this thread has written."""
         deadline = monotonic() + patience
         group, servers = self.group, [shelf.source for shelf in self.reading.shelves]
-        to_standbys_only = self.reading.need in ("standby", "read-only")
-        while self.causal.is_shown(mark, servers, patience if to_standbys_only else None):
+        standbys_only = self.reading.need in ("standby", "read-only")
+        while mark := self.causal.shown(owner, servers, deadline - monotonic() if standbys_only else None):
             slot = group.checkout(owner, max(0.0, deadline - monotonic()), self.reading, mark)
             if slot.shelf.source.shows(mark):
                 return slot
             group.release(slot, owner)
-            if not to_standbys_only:
+            if not standbys_only:
                 break
-        if to_standbys_only:
+        if standbys_only:
             raise DBOfflineError(
                 f"group {group.name!r}: no standby shows within {patience:g} s what this thread has written"
             )

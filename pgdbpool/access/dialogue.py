@@ -216,11 +216,9 @@ class Dialogue:
             noted(None, None)
             raise
         except DBQueryError as error:
-            limit = limit_of(self.query_timeout) or _FOREVER
-            if (
-                error.pgcode == _CANCELED and monotonic() < began + limit / 2
-            ):  # not by its own limit: which of the two was it?
-                raise InDoubt("COMMIT, or what was asked behind it, was canceled by somebody else") from error
+            timed_out = monotonic() - began > (self.query_timeout or _FOREVER) / 1000 * 0.9
+            if error.pgcode == _CANCELED and not timed_out:  # by somebody: was it COMMIT, or what was asked behind it?
+                raise InDoubt("COMMIT, or what was asked behind it, was canceled") from error
             raise
 
     def undo_to(self, savepoint: str) -> BaseException | None:

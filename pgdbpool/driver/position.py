@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from time import monotonic
+from typing import Any
 
 from pgdbpool.driver.session import Session
 
@@ -23,7 +24,7 @@ SELECT standby, system_identifier::text, greatest(timeline_id, min_recovery_end_
   CASE WHEN standby THEN extract(epoch FROM
     pg_catalog.clock_timestamp() - pg_catalog.pg_last_xact_replay_timestamp())::float8 END,
   pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text,
-  pg_catalog.current_setting('synchronous_standby_names') <> ''
+  pg_catalog.current_setting('synchronous_standby_names') <> '', pg_catalog.pg_postmaster_start_time()
 FROM pg_catalog.pg_is_in_recovery() AS standby, pg_catalog.pg_control_system(),
   pg_catalog.pg_control_checkpoint(), pg_catalog.pg_control_recovery()
 """
@@ -40,7 +41,7 @@ class Position:
     ``lsn``: what a primary has written, what a standby has replayed. ``complete``: a standby streams, and has replayed all
     that it received. ``age``: seconds since the last transaction that it replayed, by both servers' clocks. ``next_xid``:
     every transaction id below it is in this server's history, ``checkpoint_xid``: and was at its last checkpoint, which is
-    at ``checkpoint``. ``synchronous``: commits wait for standbys.
+    at ``checkpoint``. ``synchronous``: commits wait for standbys. ``started``: when this server did.
     """
 
     asked: float
@@ -55,13 +56,16 @@ class Position:
     checkpoint: str = ""
     checkpoint_xid: int = 0
     synchronous: bool = False
+    started: Any = None
 
 
 def sample(session: Session, limit: float) -> Position:
     """Ask for all of it, within ``limit`` seconds. Raises what ``Session.ask`` raises."""
     asked = monotonic()
     [row] = session.ask(_SAMPLE, None, limit)
-    standby, cluster, timeline, checkpoint, checkpoint_xid, file, lsn, complete, age, next_xid, synchronous = row
+    standby, cluster, timeline, checkpoint, checkpoint_xid, file, lsn, complete, age, next_xid, synchronous, started = (
+        row
+    )
     heard = monotonic()
     session.in_recovery = standby
     epoch, _, xid = checkpoint_xid.partition(":")
@@ -78,6 +82,7 @@ def sample(session: Session, limit: float) -> Position:
         checkpoint,
         (int(epoch) << 32) + int(xid),
         synchronous,
+        started,
     )
 
 

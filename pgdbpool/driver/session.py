@@ -156,15 +156,8 @@ class Session:
 
     def reports_recovery(self) -> bool:
         """Whether its server was a standby at its last answer."""
-        reported = self.raw.get_parameter_status("in_hot_standby")
+        reported = None if self.raw.closed else self.raw.get_parameter_status("in_hot_standby")
         return self.in_recovery if reported is None else bool(reported == "on")
-
-    def identity(self, limit: float) -> Any:
-        """Equal for two addresses of one server: a cluster's standbys share its identifier, but not the start; or None."""
-        text = "SELECT system_identifier, pg_catalog.pg_postmaster_start_time() FROM pg_catalog.pg_control_system()"
-        with suppress(psycopg2.Error):
-            return self.execute(text, None, limit).fetchone()
-        return None
 
     def has_news(self) -> bool:
         """Whether there is something to read; from any thread (``poll`` is for the one that has the session)."""

@@ -34,7 +34,8 @@ class Causal:
         self.life = life
         self.wanted = wanted
         self.carried = False
-        self.chase: Callable[[float], None] | None = None  # have standbys looked at, until that time
+        # Have the standbys looked at until that time; and first the primary, if the mark is not known.
+        self.look: Callable[[float, bool], None] | None = None
         self.told = False
         self._discouraged_until = 0.0
         self.after_fork_in_child()
@@ -94,33 +95,35 @@ class Causal:
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
-    def is_shown(self, mark: Mark, endpoints: Sequence[Endpoint], patience: float | None = None) -> bool:
-        """Whether one of them shows it: known already, or after a look at them, or in a moment.
+    def shown(self, owner: Owner, endpoints: Sequence[Endpoint], patience: float | None = None) -> Mark | None:
+        """What this thread's reads must show, if one of the servers shows it: now, or after a look at them, or in a moment.
 
         Most are answered by comparing two numbers. ``patience``: how long to wait, in place of a moment.
         """
-        if any(endpoint.shows(mark) for endpoint in endpoints):
-            return True
-        now = monotonic()
-        if self.chase is None or not mark.known or (patience is None and now < self._discouraged_until):
-            return False
+        mark, now = self.mark_of(owner), monotonic()
+        if mark is None or any(endpoint.shows(mark) for endpoint in endpoints):
+            return mark
+        if self.look is None or (patience is None and (not mark.known or now < self._discouraged_until)):
+            return None
         deadline = now + (_GAP if patience is None else patience)
-        self.chase(deadline)
-        if self._shown_by(deadline, mark, endpoints):
-            return True
-        self._discouraged_until = monotonic() + _DISCOURAGED
-        return False
+        self.look(deadline, mark.known)
+        found = self._shown_by(deadline, owner, endpoints)
+        if found is None:
+            self._discouraged_until = monotonic() + _DISCOURAGED
+        return found
 
-    def _shown_by(self, deadline: float, mark: Mark, endpoints: Sequence[Endpoint]) -> bool:
+    def _shown_by(self, deadline: float, owner: Owner, endpoints: Sequence[Endpoint]) -> Mark | None:
         with self._progress:
             self._waiting += 1
             try:
-                while not any(endpoint.shows(mark) for endpoint in endpoints):
+                while True:
+                    mark = self.mark_of(owner)
+                    if mark is None or any(endpoint.shows(mark) for endpoint in endpoints):
+                        return mark
                     left = deadline - monotonic()
                     if left <= 0:
-                        return False
+                        return None
                     self._progress.wait(left)
-                return True
             finally:
                 self._waiting -= 1
 

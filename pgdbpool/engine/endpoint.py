@@ -13,7 +13,7 @@ from pgdbpool.config import EndpointOptions
 from pgdbpool.driver.failures import ConnectFailure
 from pgdbpool.driver.place import listens
 from pgdbpool.driver.position import Position
-from pgdbpool.waiting import Backoff, History, Lag, Mark, Role, Standing, View
+from pgdbpool.waiting import NO_LAG, UNKNOWN, Backoff, History, Lag, Mark, Role, Standing, View
 
 log = logging.getLogger("pgdbpool.endpoint")
 
@@ -163,16 +163,16 @@ class Endpoint:
         if self.options.role == "auto" and self._note(role=role, read_only=read_only):
             log.info("%s is a %s%s", self.label, role, ", read-only by default" if read_only else "")
 
-    def recognised(self, identity: Hashable) -> None:
-        """The same for two addresses of one server."""
-        self._note(identity=identity)
-
     def located(self, position: Position) -> None:
         """Where it was just now; what was asked earlier and comes later is no news."""
         with self._lock:
+            first = self.position is None
             if self.position is None or position.asked >= self.position.asked:
-                self.position, self.cluster = position, position.cluster
+                self.position = position
                 self.replayed_xid = position.next_xid if position.standby else self.replayed_xid
+        # A cluster's servers share its identifier, but not the start: both are equal for two addresses of one server.
+        if not self._note(cluster=position.cluster, identity=(position.cluster, position.started)) and first:
+            self._changed()
 
     def looked(self, lsn: int, asked: float, heard: float) -> None:
         """A standby has replayed so much."""
@@ -237,9 +237,9 @@ class Endpoint:
         """How far a standby is behind ``now``; without it, was when it was asked."""
         position = self.position
         if self.role != "standby" or position is None:
-            return Lag(None, None)
+            return UNKNOWN
         if not position.standby:
-            return Lag(0.0, 0)  # by configuration; PostgreSQL knows no lag of a logical replica
+            return NO_LAG  # by configuration; PostgreSQL knows no lag of a logical replica
         now = position.heard if now is None else now
         return self.history.lag(position.lsn, position.complete, position.age, position.heard, now)
 
