@@ -73,8 +73,9 @@ class Desk:
         if not (reads or self._only_reads):
             return self.group.checkout(owner, patience)
         if owner.marks and self._looks_at_roles and self.causal.mark_of(owner) is not None:
-            return self._checkout_behind(owner, patience)
-        slot = self.group.checkout(owner, patience, self.reading)
+            slot = self._checkout_behind(owner, patience)
+        else:
+            slot = self.group.checkout(owner, patience, self.reading)
         if not self.causal.told and slot.shelf.source.role == "standby":
             self.causal.tell(self.group.name)
         return slot
