@@ -107,7 +107,12 @@ class Dialogue:
         in_transaction = front.startswith("BEGIN") or not self.session.idle
         in_doubt = not verdict.reads and (verdict.controls_transaction or not in_transaction)
         failed, first = self.session.failed, self.first_error
-        cursor = self.send(front, *texts, params=params, in_doubt=in_doubt, limit=limit)
+        try:
+            cursor = self.send(front, *texts, params=params, in_doubt=in_doubt, limit=limit)
+        except InDoubt:
+            if self.scribe is not None:
+                self.scribe.note(verdict)
+            raise
         if self._track and not verdict.reads:
             self.tracked = self.tracked or self.session.raw.get_parameter_status("application_name")
         if self.scribe is not None and not verdict.reads and (self.session.idle or verdict.controls_transaction):

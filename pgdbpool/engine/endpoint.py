@@ -50,7 +50,8 @@ class Endpoint:
         # on those that were not may be given out again.
         self.kept_xid = 0
         self._unbroken = ""
-        self.foreign = self.fenced = self.lags = False
+        self.foreign = self.fenced = False
+        self.refuses = False  # to say where it is
         self.history = history or History()
         self.answered_at: float | None = None  # the last probe; written by the Monitor alone
         self.last_error: BaseException | None = None
@@ -249,6 +250,12 @@ class Endpoint:
             return NO_LAG  # by configuration; PostgreSQL knows no lag of a logical replica
         now = position.heard if now is None else now
         return self.history.lag(position.lsn, position.complete, position.age, position.heard, now)
+
+    @property
+    def mute(self) -> bool:
+        """Whether nobody can tell what it has replayed: it refuses to say, or is a standby by configuration alone."""
+        position = self.position
+        return self.refuses or (position is not None and self.role == "standby" and not position.standby)
 
     def shows(self, mark: Mark) -> bool:
         """Whether what was written up to there can be read there."""

@@ -80,7 +80,9 @@ def paused(cluster: Replicas) -> Iterator[None]:
         for server in cluster.standbys:
             server.sql("SELECT pg_wal_replay_pause()")
         for server in cluster.standbys:
-            assert eventually(lambda server=server: server.sql("SELECT pg_get_wal_replay_pause_state()") == [("paused",)])
+            assert eventually(
+                lambda server=server: server.sql("SELECT pg_get_wal_replay_pause_state()") == [("paused",)]
+            )
         yield
     finally:
         for server in cluster.standbys:
@@ -104,7 +106,9 @@ def _set_delay(cluster: Replicas, value: str) -> None:
         server.sql(f"ALTER SYSTEM SET recovery_min_apply_delay {value}")
         server.sql("SELECT pg_reload_conf()")
         wanted = value.strip("= '") if "=" in value else "0"
-        assert eventually(lambda server=server: server.sql("SHOW recovery_min_apply_delay") == [(wanted,)])
+        assert eventually(
+            lambda server=server, wanted=wanted: server.sql("SHOW recovery_min_apply_delay") == [(wanted,)]
+        )
 
 
 # -- the ways to write and to read ------------------------------------------------------------------------------------
@@ -358,7 +362,9 @@ def test_between_two_transactions_of_one_handler(owned: Any, cluster: Replicas) 
 
 
 @pytest.mark.contract("4.a-write-that.3")
-@pytest.mark.parametrize("way", ["query", "handler", "transaction", "handler, commit()", "connection without autocommit"])
+@pytest.mark.parametrize(
+    "way", ["query", "handler", "transaction", "handler, commit()", "connection without autocommit"]
+)
 def test_a_write_in_doubt_is_seen_if_it_was_done(cluster: Replicas, make_pool: Callable[..., Any], way: str) -> None:
     """The answer is lost, the write was done: this thread's reads show it."""
     number = next(numbers)
@@ -526,9 +532,10 @@ def test_a_serialization_failure_at_commit_is_not_hidden(owned: Any, cluster: Re
     count = f"SELECT count(*) FROM {ROLE}.deferred"
     with owned.transaction("plain", isolation="serializable") as other:
         other.query(count)
-        with pytest.raises(psycopg2.errors.SerializationFailure, match="commit"), owned.transaction(
-            isolation="serializable"
-        ) as db:
+        with (
+            pytest.raises(psycopg2.errors.SerializationFailure, match="commit"),
+            owned.transaction(isolation="serializable") as db,
+        ):
             db.query(count)
             db.query(f"INSERT INTO {ROLE}.deferred VALUES (1)")
             other.query(f"INSERT INTO {ROLE}.deferred VALUES (2)")
@@ -658,7 +665,9 @@ def test_tokens_that_no_standby_can_show(owned: Any, cluster: Replicas) -> None:
         "expired": ([form, system, timeline, "ffffffffffffffff", "1"], STANDBYS),
         "of another cluster, expired": ([form, "1", timeline, position, "1"], STANDBYS),
     }
-    found = {name: thread_of(servers_with, owned, "-".join(parts)).result().value for name, (parts, _) in tokens.items()}
+    found = {
+        name: thread_of(servers_with, owned, "-".join(parts)).result().value for name, (parts, _) in tokens.items()
+    }
     assert {name: servers <= tokens[name][1] for name, servers in found.items()} == dict.fromkeys(tokens, True), found
 
 

@@ -213,7 +213,9 @@ def read_only_by_default(server: Server, how: str) -> Iterator[None]:
 
 @pytest.mark.contract("3.group.target.1")
 @pytest.mark.parametrize("how", ["the server", "the role"])
-def test_a_server_that_is_read_only_by_default(three_primaries: Several, make_pool: Callable[..., Any], how: str) -> None:
+def test_a_server_that_is_read_only_by_default(
+    three_primaries: Several, make_pool: Callable[..., Any], how: str
+) -> None:
     """As for libpq: it is ``read-only`` and not ``read-write``, but still a ``primary``."""
     with read_only_by_default(three_primaries.by_label["one"], how):
         expected = {"read-only": {"one"}, "read-write": {"two"}, "primary": {"one"}, "any": {"one", "two", "three"}}

@@ -19,7 +19,13 @@ def history(*samples: tuple[int, float]) -> History:
 
 
 def seen(
-    made: History, replayed: int, now: float, *, complete: bool = False, age: float | None = None, at: float | None = None
+    made: History,
+    replayed: int,
+    now: float,
+    *,
+    complete: bool = False,
+    age: float | None = None,
+    at: float | None = None,
 ) -> Lag:
     return made.lag(replayed, complete, age, now if at is None else at, now)
 
