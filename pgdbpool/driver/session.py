@@ -37,7 +37,11 @@ def limit_of(query_timeout: int) -> float:
 
 
 class Refused(Exception):
-    """The server has rejected what the pool itself asked; the session goes on."""
+    """The server has rejected what the pool itself asked, for the reason ``pgcode``; the session goes on."""
+
+    def __init__(self, error: psycopg2.Error) -> None:
+        super().__init__(str(error).partition("\n")[0])
+        self.pgcode = error.pgcode
 
 
 class Session:
@@ -118,7 +122,7 @@ class Session:
         except psycopg2.Error as error:
             if self.lost:
                 raise
-            raise Refused(str(error).partition("\n")[0]) from error
+            raise Refused(error) from error
 
     def within(self, limit: float, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """The same limit around a call of psycopg2 that is not ``execute``."""

@@ -45,9 +45,11 @@ class Endpoint:
         self.read_only = False
         self.identity: Hashable = None
         self.drained = False
-        self.position: Position | None = None  # as it was last told; None while it is away
         self.cluster: str | None = None  # its system identifier, as it was last told
-        self.replayed_xid = 0  # every transaction id below it was in its history when it was last a standby
+        # Every transaction id below it was in its history when it was last a standby, or came back from a crash: from then
+        # on those that were not may be given out again.
+        self.kept_xid = 0
+        self._unbroken = ""
         self.foreign = self.fenced = self.lags = False
         self.history = history or History()
         self.answered_at: float | None = None  # the last probe; written by the Monitor alone
@@ -66,6 +68,7 @@ class Endpoint:
         self._back_at = 0.0
         self._dialled_since: float | None = None
         self.health: Health = "unknown"
+        self.position: Position | None = None  # as it was last told; None while it is away
 
     # -- what happens to it -------------------------------------------------------------------------------------------
 
@@ -169,7 +172,11 @@ class Endpoint:
             first = self.position is None
             if self.position is None or position.asked >= self.position.asked:
                 self.position = position
-                self.replayed_xid = position.next_xid if position.standby else self.replayed_xid
+                if position.standby:
+                    self.kept_xid = position.next_xid
+                elif position.unbroken != self._unbroken:
+                    self.kept_xid = position.checkpoint_xid
+                self._unbroken = position.unbroken
         # A cluster's servers share its identifier, but not the start: both are equal for two addresses of one server.
         if not self._note(cluster=position.cluster, identity=(position.cluster, position.started)) and first:
             self._changed()

@@ -72,11 +72,10 @@ class Threaded(Engine):
 
     def reroute(self) -> None:
         """What is known of a server has changed; where that leaves no primary, all servers are asked at once, and often."""
-        had = self._hunts_until == 0.0
         super().reroute()
-        if all(group.has_writer() for group in self.groups.values()):
+        if len(self.endpoints) == 1 or all(group.has_writer() for group in self.groups.values()):
             self._hunts_until = 0.0
-        elif had:
+        elif not self._hunts_until:
             self._hunts_until = monotonic() + _HUNT
             for monitor in self._watch.monitors.values():
                 monitor.worker.nudge()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-
 from pgdbpool.demo.shop import pages
 
 EVIL = "<script>\"'&"
@@ -45,7 +44,10 @@ def test_every_value_is_escaped() -> None:
 def test_the_foot_tells_how_far_a_standby_is_behind(role: str, state: str, lag: float | None, shown: str) -> None:
     """Each server is there by its label, role and state; of a standby that answers also its lag."""
     group = {"in_use": 0, "connection_count": 4, "checkouts": 0}
-    servers = {"db1": {"role": role, "state": state, "lag_seconds": lag}, "db2": {"role": "unknown", "state": "unknown"}}
+    servers = {
+        "db1": {"role": role, "state": state, "lag_seconds": lag},
+        "db2": {"role": "unknown", "state": "unknown"},
+    }
 
     foot = pages.foot({"pid": 1, "groups": {"web": group}, "endpoints": servers})
     assert f"Servers: db1 {shown}; db2 unknown unknown." in foot
