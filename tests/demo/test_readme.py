@@ -84,11 +84,10 @@ assert pgdbpool.query("SELECT balance FROM account ORDER BY id").fetchall() == [
 
 def test_a_list_of_hosts_is_all_it_takes(module_replicas: Replicas, tmp_path: Path) -> None:
     """The block of several servers, with the first one's application, reads from standbys what it has written."""
-    primary = module_replicas.primary.cluster  # type: ignore[attr-defined]
-    primary.create_role("web", "secret")
-    primary.create_database("shop", "web")
-    primary.sql("CREATE TABLE product AS SELECT 42 AS id, 'ink' AS name, 5 AS price", dbname="shop")
-    primary.sql("ALTER TABLE product OWNER TO web", dbname="shop")
+    module_replicas.primary.sql(
+        "ALTER ROLE web PASSWORD 'secret'; CREATE TABLE web.product AS SELECT 42 AS id, 'ink' AS name, 5 AS price;"
+        "ALTER TABLE web.product OWNER TO web"
+    )
     module_replicas.caught_up()
     program = "def application" + blocks()[0].split("def application")[1] + blocks()[2]
     for number, server in enumerate(module_replicas.servers, 1):
