@@ -176,7 +176,7 @@ class Endpoint:
                 if position.standby:
                     self.kept_xid = position.next_xid
                 elif position.unbroken != self._unbroken:
-                    self.kept_xid = position.checkpoint_xid
+                    self.kept_xid = position.recovered_xid
                 self._unbroken = position.unbroken
         # A cluster's servers share its identifier, but not the start: both are equal for two addresses of one server.
         if not self._note(cluster=position.cluster, identity=(position.cluster, position.started)) and first:
