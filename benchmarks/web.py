@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from benchmarks.rounds import in_turns
 from benchmarks.server import Server
 from pgdbpool.demo import processes
 
-__all__ = ["measure"]
+__all__ = ["gunicorn", "measure"]
 
 ROUNDS = 25
 _THREADS = 16
@@ -32,7 +32,7 @@ _WORDS = {"rate": "requests", "median": "median answer", "p99": "99 % of the ans
 
 def measure(server: Server, rounds: int | None) -> Row:
     with ExitStack() as stack:
-        ports = {name: stack.enter_context(_gunicorn(server.dsn, name)) for name in (app.POOLED, app.DEDICATED)}
+        ports = {name: stack.enter_context(_serving(server.dsn, name)) for name in (app.POOLED, app.DEDICATED)}
         results = in_turns({name: partial(_drive, port) for name, port in ports.items()}, rounds or ROUNDS)
     return _row(results)
 
@@ -58,20 +58,33 @@ def _row(results: dict[str, list[dict[str, float]]]) -> Row:
 
 
 @contextmanager
-def _gunicorn(dsn: str, name: str) -> Iterator[int]:
-    """gunicorn with the application in a process of its own; yields its port. It ends with the block, or with us."""
+def _serving(dsn: str, name: str) -> Iterator[int]:
+    environment = {app.APP: name, app.DSN: dsn}
+    with gunicorn("benchmarks.app:make()", environment, 1, _THREADS, partial(_drive, seconds=0.1)) as port:
+        yield port
+
+
+@contextmanager
+def gunicorn(
+    name: str, environment: dict[str, str], workers: int, threads: int, ask: Callable[[int], object]
+) -> Iterator[int]:
+    """gunicorn with the application of that name; yields its port. It ends with the block, or with us.
+
+    ``ask`` asks at a port, and raises until it is served.
+    """
     folder = tempfile.mkdtemp(prefix="pgdbpool-bench-")
     with socket.create_server(("127.0.0.1", 0)) as listener, closing(processes.Watcher(Path(folder))) as watcher:
         port = int(listener.getsockname()[1])
+        sizes = ["--workers", str(workers), "--worker-class", "gthread", "--threads", str(threads)]
         child = subprocess.Popen(
-            [*_command(listener.fileno()), "--worker-tmp-dir", folder],
-            env={**os.environ, app.APP: name, app.DSN: dsn, "GUNICORN_CMD_ARGS": ""},
+            [*_command(name, listener.fileno()), *sizes, "--worker-tmp-dir", folder],
+            env={**os.environ, **environment, "GUNICORN_CMD_ARGS": ""},
             pass_fds=[listener.fileno()],
             start_new_session=True,
         )
         watcher.add(child.pid)
         try:
-            _wait(child, port)
+            _wait(child, partial(ask, port))
             yield port
         finally:
             processes.end(child.pid, 3.0)
@@ -79,19 +92,18 @@ def _gunicorn(dsn: str, name: str) -> Iterator[int]:
             watcher.remove(child.pid)
 
 
-def _command(listener: int) -> list[str]:
+def _command(name: str, listener: int) -> list[str]:
     # Without -c a gunicorn.conf.py of whoever's folder this is would be read.
     options = ["-c", "python:benchmarks.gunicorn_settings", "--bind", f"fd://{listener}"]
-    sizes = ["--workers", "1", "--worker-class", "gthread", "--threads", str(_THREADS)]
-    return [sys.executable, "-m", "gunicorn", "benchmarks.app:make()", *options, *sizes]
+    return [sys.executable, "-m", "gunicorn", name, *options]
 
 
-def _wait(child: subprocess.Popen[bytes], port: int) -> None:
+def _wait(child: subprocess.Popen[bytes], ask: Callable[[], object]) -> None:
     limit = time.monotonic() + 30
     while child.poll() is None and time.monotonic() < limit:
         try:
-            _drive(port, seconds=0.1)
-        except RuntimeError:
+            ask()
+        except (RuntimeError, OSError):
             time.sleep(0.05)
         else:
             return
