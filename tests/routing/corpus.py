@@ -398,7 +398,9 @@ PLAIN = [
     Case("SELECT id FROM item WHERE id = ANY(%s) AND name IN %s ORDER BY id", ([1, 2, 3], ("item 1", "item 2"))),
     Case("SELECT 100 %% %s, '%%s'", (7,)),
     Case(b"SELECT name FROM item WHERE id = 1"),
-    Case(sql.SQL("SELECT {} FROM {} WHERE id = %s").format(sql.Identifier("name"), sql.Identifier("web", "item")), (1,)),
+    Case(
+        sql.SQL("SELECT {} FROM {} WHERE id = %s").format(sql.Identifier("name"), sql.Identifier("web", "item")), (1,)
+    ),
     Case("SELECT id FROM item WHERE id IN (" + ", ".join(map(str, range(2_000))) + ") ORDER BY id"),
 ]
 CHANGING = [

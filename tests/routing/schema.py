@@ -40,7 +40,7 @@ SELECT nextval('counter'), nextval('"Counter"');
 SELECT lo_from_bytea(4242, 'kept');
 """
 
-FUNCTIONS = f"""
+FUNCTIONS = """
 CREATE FUNCTION touch(n int DEFAULT 1) RETURNS int LANGUAGE plpgsql AS
   $$BEGIN PERFORM set_config('corpus.touched', 'yes', false); RETURN n; END$$;
 CREATE FUNCTION touch_item(i item) RETURNS int LANGUAGE sql AS 'SELECT touch(i.id)';
