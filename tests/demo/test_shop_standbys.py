@@ -108,7 +108,7 @@ def test_pages_come_from_the_standbys(visitor: Browser, module_replicas: Replica
 
 @pytest.mark.contract("5.read-your-own.2")
 def test_a_visitor_sees_what_is_on_no_standby_yet(visitor: Browser, module_replicas: Replicas) -> None:
-    """With the standbys held back, orders and restockings show on their visitor's next pages, by any worker, and on no other's."""
+    """With the standbys held back an order is on its visitor's next pages, by any worker, and not on anybody else's."""
     other = visitor.other()
     with paused(list(module_replicas.standbys)):
         ordered = visitor.order(LAMP, customer="Grace Hopper").headers["Location"]
