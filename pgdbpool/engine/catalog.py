@@ -84,15 +84,7 @@ class Catalog:
             while names := list(self._wished)[:_AT_ONCE]:
                 self._learn_some(session, names)
         except Refused as error:
-            log.warning("cannot learn what names stand for: %s", error)
-
-    def _learn_all(self, session: Session) -> None:
-        self._learned_at = monotonic()
-        before, self._unnamed = self._unnamed, unnamed(session, _PATIENCE)
-        if "" in self._unnamed - before:
-            log.warning(
-                "nothing is read from standbys by its text: a cast or a domain of this database calls a volatile function"
-            )
+            log.warning("no text tells what only reads: a cast or a domain calls a volatile function; declare it STABLE")
         if self._unnamed != before:
             self.generation += 1
         if len(self._known) > _MOST:

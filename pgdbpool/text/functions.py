@@ -87,10 +87,9 @@ LEAVES_NOTHING = frozenset(
     pg_current_xact_id pg_export_snapshot pg_notify pg_terminate_backend pg_try_advisory_xact_lock
     pg_try_advisory_xact_lock_shared txid_current
 
-    pg_blocking_pids pg_current_wal_flush_lsn pg_current_wal_insert_lsn pg_current_wal_lsn pg_last_committed_xact pg_last_wal_receive_lsn
-    pg_last_wal_replay_lsn pg_last_xact_replay_timestamp pg_notification_queue_usage
-    pg_safe_snapshot_blocking_pids pg_walfile_name
-    pg_xact_commit_timestamp pg_xact_status txid_status
+    pg_blocking_pids pg_current_wal_flush_lsn pg_current_wal_insert_lsn pg_current_wal_lsn pg_last_committed_xact
+    pg_last_wal_receive_lsn pg_last_wal_replay_lsn pg_last_xact_replay_timestamp pg_notification_queue_usage
+    pg_safe_snapshot_blocking_pids pg_walfile_name pg_xact_commit_timestamp pg_xact_status txid_status
     """.split()
 )
 
