@@ -77,14 +77,22 @@ class Catalog:
         self._learned_at = 0.0
 
     def learn(self, session: Session) -> None:
-        """Ask the primary for what was wished, and again for all that is old."""
+        """Ask a server for what was wished, and again for all that is old."""
         try:
             if (self._wished or self._known) and monotonic() > self._learned_at + _FRESH:
                 self._learn_all(session)
             while names := list(self._wished)[:_AT_ONCE]:
                 self._learn_some(session, names)
         except Refused as error:
-            log.warning("no text tells what only reads: a cast or a domain calls a volatile function; declare it STABLE")
+            log.warning("cannot learn what names stand for: %s", error)
+
+    def _learn_all(self, session: Session) -> None:
+        self._learned_at = monotonic()
+        before, self._unnamed = self._unnamed, unnamed(session, _PATIENCE)
+        if "" in self._unnamed - before:
+            log.warning(
+                "no text tells what only reads: a cast or a domain calls a volatile function; declare it STABLE"
+            )
         if self._unnamed != before:
             self.generation += 1
         if len(self._known) > _MOST:
