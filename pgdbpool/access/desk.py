@@ -30,12 +30,23 @@ _TOO_EARLY = (
     "42704",
     "3F000",
 )  # it is not there yet: table, column, function, object, schema
-_NAMES = ("CREATE", "ALTER", "DROP")  # what changes what names stand for
+# What cannot change what names stand for, besides queries.
+_NEUTRAL = frozenset(
+    """
+    ABORT ANALYZE BEGIN CHECKPOINT CLOSE CLUSTER COMMIT COPY DEALLOCATE DECLARE DISCARD END EXECUTE EXPLAIN FETCH LISTEN LOAD
+    LOCK MOVE NOTIFY PREPARE REFRESH REINDEX RELEASE RESET ROLLBACK SAVEPOINT SET START TRUNCATE UNLISTEN VACUUM
+    """.split()
+)
 
 
 def may_write_to(slot: Slot) -> bool:
     """Whether what is written there belongs to the history that standbys replay."""
     return not slot.resource.reports_recovery() and slot.shelf.source.options.role != "standby"
+
+
+def renames(verdict: Verdict) -> bool:
+    """Whether it may change what names stand for."""
+    return not (verdict.joinable or (verdict.single and verdict.keyword in _NEUTRAL))
 
 
 class Desk:
@@ -132,7 +143,8 @@ class Desk:
         """
         sql, verdict = one_shot(sql, None) if type(sql) is str else (sql, None)
         patience, answer_in = seconds(timeout, self.timeout), milliseconds(query_timeout)
-        reads, again = self._reads(sql, verdict, read_only), True
+        simple, again = plain(params), True
+        reads = self._reads(sql, verdict, read_only, simple)
         while True:
             slot = self.checkout(owner, patience, reads)
             session = slot.resource
@@ -140,13 +152,13 @@ class Desk:
             try:
                 if verdict is None:
                     sql, verdict = one_shot(sql, session)
-                    if reads and not self._reads(sql, verdict, read_only):
+                    if reads and not self._reads(sql, verdict, read_only, simple):
                         soiled = reads = False  # to the primary, then
                         continue
                 if answer_in is not None and answer_in != session.query_timeout:
                     limit, prefix = limit_of(answer_in), self._set_timeout(session, answer_in, verdict.joinable)
                 only_reads = verdict.reads if read_only is None else read_only
-                soiled = not verdict.clean or limit != session.limit or not plain(params)
+                soiled = not verdict.clean or limit != session.limit or not simple
                 sent = True
                 cursor = session.execute(prefix + sql if prefix else sql, params, limit)
                 if not (reads or only_reads) and self.causal.wanted and may_write_to(slot):
@@ -161,11 +173,11 @@ class Desk:
             finally:
                 self.give_back(slot, owner, soiled)
 
-    def _reads(self, sql: Any, verdict: Verdict | None, promise: bool | None) -> bool:
+    def _reads(self, sql: Any, verdict: Verdict | None, promise: bool | None, simple: bool = True) -> bool:
         """Whether it goes where this group reads; to begin with, so does what a connection has to write out first (None)."""
         if promise is not None or not self._splits:
             return bool(promise)
-        return verdict is None or self._may_leave_primary(sql, verdict)
+        return simple and (verdict is None or self._may_leave_primary(sql, verdict))
 
     def _may_repeat(self, session: Session, error: BaseException, sql: str, *, reads: bool, promised: bool) -> bool:
         """Whether the statement that failed is to be run once more, elsewhere."""
@@ -191,8 +203,12 @@ class Desk:
     ) -> None:
         """This thread has written something; ``said``: how far that server's WAL was behind it."""
         self.causal.wrote(owner, endpoint, said)
-        if verdict is not None and verdict.keyword in _NAMES:
+        if verdict is not None and renames(verdict):
             self._catalog.outdate()
+
+    def renamed(self, *, surely: bool) -> None:
+        """What names stand for was changed, or may have been."""
+        self._catalog.outdate() if surely else self._catalog.refresh()
 
     @staticmethod
     def _set_timeout(session: Session, query_timeout: int, joinable: bool) -> str:
