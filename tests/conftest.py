@@ -15,7 +15,7 @@ import psycopg2
 import pytest
 
 from tests.servers import Fleet, Server, Session, at_hand, chosen, described, eventually, single
-from tests.several import Replicas, Several, independent, replicas
+from tests.several import Replicas, Several, independent, primaries, replicas
 from tests.usage import TABLE, Wire, fresh_table, wire_to
 
 
@@ -109,6 +109,14 @@ def module_replicas(fleet: Fleet, server_key: str) -> Iterator[Replicas]:
 def three_servers(fleet: Fleet, server_key: str) -> Iterator[Several]:
     """Three servers independent of each other, which a test may stop, kill and freeze: the next finds them running."""
     made = fleet.shared(independent, server_key)
+    yield made
+    made.repair()
+
+
+@pytest.fixture
+def three_primaries(fleet: Fleet, server_key: str) -> Iterator[Several]:
+    """The same of one cluster, each of which takes writes."""
+    made = fleet.shared(primaries, server_key)
     yield made
     made.repair()
 

@@ -1,4 +1,4 @@
-"""Several servers that are one thing to a test: a primary with two standbys, or three that know nothing of each other."""
+"""Several servers that are one thing to a test: a primary with two standbys, or three primaries, of one cluster or not."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pgdbpool.demo.cluster import Cluster
+from tests.life import thread_of
 from tests.servers import SETTINGS, EmbeddedServer, Server, at_hand, eventually
 
 WHO = "SELECT current_setting('cluster_name')"  # the label of the server that answers
@@ -95,6 +96,20 @@ def independent(key: str) -> Several:
     return made
 
 
+def primaries(key: str) -> Several:
+    """Three new primaries of one cluster, on one timeline: a server, and two copies that have been standbys of it."""
+    with ExitStack() as started:
+        one = _embedded(key, "one", started)
+        one.furnish()
+        made = Several({"one": one, **{name: _embedded(key, name, started, one) for name in ("two", "three")}})
+        for copy in made.servers[1:]:
+            copy.stop()
+            (copy.cluster.data / "standby.signal").unlink()  # type: ignore[attr-defined]
+            copy.start()
+        started.pop_all()
+    return made
+
+
 def _embedded(key: str, name: str, started: ExitStack, primary: EmbeddedServer | None = None) -> EmbeddedServer:
     if key == "docker":
         pytest.skip("the servers of a test that needs several are embedded ones: Docker's image runs one by itself")
@@ -111,9 +126,14 @@ def state(pool: Any, label: str, key: str = "state") -> Any:
 
 
 def is_known(pool: Any) -> bool:
-    """Whether all endpoints are reached, and their roles known."""
-    reached = ("up", "foreign", "fenced")
-    return all(each["state"] in reached and each["role"] != "unknown" for each in pool.stats()["endpoints"].values())
+    """Whether all endpoints are reached, their roles known, and how far the standbys lag."""
+    return all(map(_is_known, pool.stats()["endpoints"].values()))
+
+
+def _is_known(endpoint: Mapping[str, Any]) -> bool:
+    if endpoint["state"] != "up":
+        return endpoint["state"] in ("foreign", "fenced") and endpoint["role"] != "unknown"
+    return endpoint["role"] == "primary" or (endpoint["role"] == "standby" and endpoint["lag_seconds"] is not None)
 
 
 def who(pool: Any, **options: Any) -> str:
@@ -124,3 +144,17 @@ def who(pool: Any, **options: Any) -> str:
 def answering(pool: Any, times: int = 12, **options: Any) -> set[str]:
     """The servers that answer so many times."""
     return {who(pool, **options) for _ in range(times)}
+
+
+def writer(pool: Any, **options: Any) -> str:
+    """The server that answers what may write."""
+    [label] = writers(pool, 1, **options)
+    return label
+
+
+def writers(pool: Any, times: int = 12, **options: Any) -> set[str]:
+    """The servers that answer what may write; asked in another thread, so that this one's reads need not see it."""
+    told = thread_of(lambda: answering(pool, times, read_only=False, **options)).result(30.0)
+    if told.error is not None:
+        raise told.error
+    return set(told.value)

@@ -3,6 +3,8 @@
 The database is named by libpq's variables (PGHOST, PGPORT, PGDATABASE, PGUSER, PGPASSWORD). Where it has standbys,
 SHOP_SERVERS names all the servers instead of PGHOST and PGPORT, in any order: "db1:5432 db2:5432 db3:5432".
 SHOP_CONNECTIONS is how many connections a worker holds to each server at most, 4 by default.
+SHOP_SECRET, which nobody can guess and all workers share, signs the cookie by which a visitor's next page shows what the
+last one wrote, whichever worker and server it comes from. Without it there is no cookie.
 """
 
 from __future__ import annotations
@@ -15,9 +17,8 @@ from http import HTTPStatus
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
-from psycopg2.errors import UndefinedTable
-
 import pgdbpool
+from pgdbpool.wsgi import Middleware
 
 from . import pages, schema, store
 
@@ -54,7 +55,7 @@ class Page(NamedTuple):
     server: str = ""  # that the page was read from
 
 
-def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+def _shop(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
     """Answer one request."""
     page = _answered(environ)
     text = pages.frame(page.title, page.body, pages.foot(pgdbpool.stats(), page.server)).encode()
@@ -69,6 +70,9 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
     return [] if environ["REQUEST_METHOD"] == "HEAD" else [text]
 
 
+application = Middleware(_shop, secret=os.environ.get("SHOP_SECRET"))
+
+
 def _answered(environ: dict[str, Any]) -> Page:
     """The page for a request, whatever becomes of it; a programming error goes on to the server's log."""
     try:
@@ -79,8 +83,6 @@ def _answered(environ: dict[str, Any]) -> Page:
         return Page(HTTPStatus.CONFLICT, "Sold out", pages.note(text))
     except pgdbpool.NoRow:
         return _not_found()
-    except UndefinedTable:  # just made on the primary, and on its way to the standby that was asked
-        return _unavailable("The shop is just opening. Please try again in a moment.")
     except pgdbpool.InDoubt:
         return _unavailable(
             "The database went away while it confirmed. Please look whether it was done before sending again."
@@ -106,13 +108,13 @@ def _products(environ: dict[str, Any]) -> Page:
 
 
 def _product(environ: dict[str, Any], number: int) -> Page:
-    row = store.product(number, fresh=bool(_told(environ, "restocked")))
+    row = store.product(number)
     return Page(HTTPStatus.OK, row["name"], pages.product(row), server=_server([row]))
 
 
 def _orders(environ: dict[str, Any]) -> Page:
-    placed = _told(environ, "placed")
-    rows = store.orders(fresh=bool(placed))
+    rows = store.orders()
+    placed = parse_qs(environ.get("QUERY_STRING", "")).get("placed", [""])[0]
     return Page(HTTPStatus.OK, "Orders", pages.orders(rows, placed), server=_server(rows))
 
 
@@ -130,12 +132,7 @@ def _order(environ: dict[str, Any], number: int) -> Page:
 
 def _restock(environ: dict[str, Any], number: int) -> Page:
     store.restock(number, 5)
-    return _see(f"/product/{number}?restocked=5")
-
-
-def _told(environ: dict[str, Any], name: str) -> str:
-    """What the address says behind its question mark: after a write, that the page is to show it."""
-    return parse_qs(environ.get("QUERY_STRING", "")).get(name, [""])[0]
+    return _see(f"/product/{number}")
 
 
 def _server(rows: list[Any]) -> str:

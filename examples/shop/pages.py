@@ -94,7 +94,7 @@ def frame(title: str, body: str, foot: str) -> str:
 
 def foot(stats: dict[str, Any], server: str = "") -> str:
     """What a page says of how it was made: some of ``pgdbpool.stats()``, and the server that it was read from."""
-    servers = ", ".join(f"{label} {each['role']} {each['state']}" for label, each in stats["endpoints"].items())
+    servers = "; ".join(f"{label} {_condition(each)}" for label, each in stats["endpoints"].items())
     pool = _fill(_POOL, pid=stats["pid"], **stats["groups"]["web"])
     return "\n".join([_fill(_READ, server=server)] * bool(server) + [pool, _fill(_SERVERS, servers=servers)])
 
@@ -120,6 +120,15 @@ def orders(rows: Iterable[Any], placed: str = "") -> str:
 def note(text: str, link: str = "/", label: str = "Back to the products") -> str:
     """A sentence and a way on."""
     return f'<p>{escape(text)}</p>\n<p><a href="{escape(link)}">{escape(label)}</a></p>'
+
+
+def _condition(server: dict[str, Any]) -> str:
+    """Its role and state; of a standby that answers also how far it is behind."""
+    condition = f"{server['role']} {server['state']}"
+    if condition != "standby up":
+        return condition
+    lag = server["lag_seconds"]
+    return f"{condition}, lag unknown" if lag is None else f"{condition}, {lag:.1f} s behind"
 
 
 def _shown(row: Any) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """What the shop asks of its database: one function for each thing that it does.
 
-What only reads says so by ``read_only=True``, and is then spread over the standbys, which show a write some milliseconds
-after the primary, or more when they are busy. A stock that is some milliseconds old is good enough to look at: an order
-asks the primary again. ``fresh`` reads from the primary: for the page that shows a visitor what he has just written.
+Nothing here says which server is meant. The pool sees that a query only reads and sends it to a standby, but to one that
+shows what the visitor has written; an order is a transaction on the primary. What others have written may be missing on a
+standby for a moment. That is good enough to look at: an order asks the primary whether the stock is still there.
 """
 
 from __future__ import annotations
@@ -23,21 +23,20 @@ class SoldOut(Exception):
 
 def products() -> list[Any]:
     """Every product with its stock."""
-    return pgdbpool.query(f"{_PRODUCTS} ORDER BY id", read_only=True).fetchall()
+    return pgdbpool.query(f"{_PRODUCTS} ORDER BY id").fetchall()
 
 
-def product(number: int, *, fresh: bool = False) -> Any:
+def product(number: int) -> Any:
     """The product's row, or ``pgdbpool.NoRow``."""
-    return pgdbpool.query(f"{_PRODUCTS} WHERE id = %s", (number,), read_only=not fresh).one()
+    return pgdbpool.query(f"{_PRODUCTS} WHERE id = %s", (number,)).one()
 
 
-def orders(limit: int = 50, *, fresh: bool = False) -> list[Any]:
+def orders(limit: int = 50) -> list[Any]:
     """The latest orders, newest first."""
     return pgdbpool.query(
         "SELECT purchase.id, name, customer, n, total, to_char(placed, 'YYYY-MM-DD HH24:MI:SS') AS placed,"
         f" {_SERVER} FROM purchase JOIN product ON product.id = product ORDER BY purchase.id DESC LIMIT %s",
         (limit,),
-        read_only=not fresh,
     ).fetchall()
 
 

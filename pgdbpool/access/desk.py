@@ -15,7 +15,7 @@ from pgdbpool.engine.group import Group
 from pgdbpool.engine.owners import Owner
 from pgdbpool.errors import DBOfflineError, DBQueryError
 from pgdbpool.text import Verdict
-from pgdbpool.waiting import Mark, Slot
+from pgdbpool.waiting import Slot
 
 _MOMENT = 5.0  # seconds for a statement of the pool's own
 _TEXTS = 2048  # whose way is remembered
@@ -39,12 +39,15 @@ class Desk:
     def __init__(self, pool: Any, engine: Engine, options: GroupOptions) -> None:
         self.pool = pool
         self.group: Group = engine.groups[options.name]
-        self.reading = self.group.reading
+        self.reading, self._resort = self.group.reading, self.group.writing
+        if options.target == "prefer-standby":
+            self.reading, self._resort = self._resort, self.reading
         self.options = options
         self.causal = engine.causal
         self._catalog = engine.catalog
         self._looks_at_roles = len(engine.endpoints) > 1 and options.target != "any"
         self._splits = options.target == "auto" and self._looks_at_roles
+        self._only_reads = self.group.writing.need in ("standby", "read-only", "prefer-standby")
         self._writes_elsewhere = self._looks_at_roles and self.group.writing.need in ("primary", "read-write")
         self._readable: dict[str, bool] = {}  # of texts, as long as the catalog's generation lasts
         self._generation = -1
@@ -67,31 +70,33 @@ class Desk:
 
     def checkout(self, owner: Owner, patience: float, reads: bool) -> Slot:
         """A connection for writing or for reading; a thread reads from a standby only if that shows what it has written."""
-        if not reads:
+        if not (reads or self._only_reads):
             return self.group.checkout(owner, patience)
-        if owner.marks and self._looks_at_roles and (mark := self.causal.mark_of(owner)) is not None:
-            return self._checkout_behind(mark, owner, patience)
-        slot = self.group.checkout(owner, patience, self.reading)
+        if owner.marks and self._looks_at_roles and self.causal.mark_of(owner) is not None:
+            slot = self._checkout_behind(owner, patience)
+        else:
+            slot = self.group.checkout(owner, patience, self.reading)
         if not self.causal.told and slot.shelf.source.role == "standby":
             self.causal.tell(self.group.name)
         return slot
 
-    def _checkout_behind(self, mark: Mark, owner: Owner, patience: float) -> Slot:
+    def _checkout_behind(self, owner: Owner, patience: float) -> Slot:
+        """Of a server that shows what this thread has written."""
         deadline = monotonic() + patience
         group, servers = self.group, [shelf.source for shelf in self.reading.shelves]
-        to_standbys_only = self.reading.need in ("standby", "read-only")
-        while self.causal.is_shown(mark, servers, patience if to_standbys_only else None):
+        standbys_only = self._resort is self.reading
+        while mark := self.causal.shown(owner, servers, deadline - monotonic() if standbys_only else None):
             slot = group.checkout(owner, max(0.0, deadline - monotonic()), self.reading, mark)
             if slot.shelf.source.shows(mark):
                 return slot
             group.release(slot, owner)
-            if not to_standbys_only:
+            if not standbys_only:
                 break
-        if to_standbys_only:
+        if standbys_only:
             raise DBOfflineError(
                 f"group {group.name!r}: no standby shows within {patience:g} s what this thread has written"
             )
-        return group.checkout(owner, max(0.0, deadline - monotonic()))
+        return group.checkout(owner, max(0.0, deadline - monotonic()), self._resort)
 
     def give_back(self, slot: Slot, owner: Owner, soiled: bool) -> None:
         """Release, or report as broken: whichever the connection's own state demands."""
@@ -174,7 +179,9 @@ class Desk:
             self.causal.wrote(owner)
         return lost(session, error, wrote=wrote, doing="an autocommit statement")
 
-    def wrote(self, owner: Owner, verdict: Verdict | None, endpoint: Endpoint | None = None, said: Any = None) -> None:
+    def wrote(
+        self, owner: Owner, verdict: Verdict | None, endpoint: Endpoint | None = None, said: str | None = None
+    ) -> None:
         """This thread has written something; ``said``: how far that server's WAL was behind it."""
         self.causal.wrote(owner, endpoint, said)
         if verdict is not None and verdict.keyword in _NAMES:

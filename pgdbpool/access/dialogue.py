@@ -11,6 +11,7 @@ from typing import Any
 import psycopg2
 
 from pgdbpool.access.outcome import TRACK
+from pgdbpool.access.scribe import Scribe
 from pgdbpool.access.statements import aborted, lost, plain, prepared, refuse_lost_commit, rejected
 from pgdbpool.driver.position import WRITTEN
 from pgdbpool.driver.session import Session, limit_of
@@ -21,6 +22,7 @@ BLOCK_ENDS = "the block commits when it ends, and rolls back on an exception"
 
 _UNDO = ("ROLLBACK", "ABORT")
 _CANCELED = "57014"
+_NOT_COMMIT = (_CANCELED, "42501", "0A000", "55000")  # may be the answer to what was asked behind it
 _FOREVER = float("inf")
 _LEVELS = ("read uncommitted", "read committed", "repeatable read", "serializable")
 
@@ -41,7 +43,7 @@ class Dialogue:
     yet, and ``blocks`` is the number of transaction blocks that it is in: ``terms`` are these three at first and after
     each transaction. ``streams`` counts the streams there were; ``own_stream()`` is one with a transaction of its own.
 
-    ``noted`` is told of each write that is done, with what the server said of its place in the WAL, if that was asked for.
+    ``scribe`` takes down each write that is done, with what the server says of its place in the WAL where that can be asked.
 
     With ``track`` the transaction's id is brought back by its first writing statement, into ``tracked``.
 
@@ -62,11 +64,11 @@ class Dialogue:
         query_timeout: int | None,
         read_only: bool,
         terms: tuple[bool, str, int],
-        noted: Callable[[Any, Verdict | None], None] | None = None,
+        scribe: Scribe | None = None,
         track: bool = False,
     ) -> None:
         self.session = session
-        self._noted = noted
+        self.scribe = scribe
         self._track = track
         self.query_timeout = session.query_timeout if query_timeout is None else query_timeout
         self.autocommit, self.opening, self.blocks = self._terms = terms
@@ -105,11 +107,16 @@ class Dialogue:
         in_transaction = front.startswith("BEGIN") or not self.session.idle
         in_doubt = not verdict.reads and (verdict.controls_transaction or not in_transaction)
         failed, first = self.session.failed, self.first_error
-        cursor = self.send(front, *texts, params=params, in_doubt=in_doubt, limit=limit)
+        try:
+            cursor = self.send(front, *texts, params=params, in_doubt=in_doubt, limit=limit)
+        except InDoubt:
+            if self.scribe is not None:
+                self.scribe.note(verdict)
+            raise
         if self._track and not verdict.reads:
             self.tracked = self.tracked or self.session.raw.get_parameter_status("application_name")
-        if self._noted is not None and not verdict.reads and self.session.idle:
-            self._noted(None, verdict)
+        if self.scribe is not None and not verdict.reads and (self.session.idle or verdict.controls_transaction):
+            self.scribe.note(verdict)
         if verdict.controls_transaction:
             self.epoch += 1
             if failed and verdict.keyword not in _UNDO:
@@ -191,8 +198,8 @@ class Dialogue:
                 return
             if commit:
                 refuse_lost_commit(session)
-            if self._noted is not None and in_doubt and not session.reports_recovery():
-                answer = self._commit_and_ask(self._noted)
+            if in_doubt and self.scribe is not None:
+                answer = self._commit_for(self.scribe)
             else:
                 answer = self.send("COMMIT" if commit else "ROLLBACK", in_doubt=in_doubt).statusmessage
         finally:
@@ -203,24 +210,27 @@ class Dialogue:
         if commit and answer == "ROLLBACK":
             raise aborted(first)
 
-    def _commit_and_ask(self, noted: Callable[[Any, Verdict | None], None]) -> str:
-        """COMMIT of what has not failed, and in the same message how far the WAL is behind it.
+    def _commit_for(self, scribe: Scribe) -> str:
+        """COMMIT of what has not failed, and in the same message how far the WAL is behind it; returns the answer.
 
         That hides COMMIT's own answer, which is ROLLBACK where the transaction had failed: so only where it had not.
         """
         began = monotonic()
         try:
-            noted(self.send("COMMIT;\n", WRITTEN, in_doubt=True).fetchone(), None)
+            if not scribe.tells:
+                answer = self.send("COMMIT", in_doubt=True).statusmessage
+                scribe.note()
+                return str(answer)
+            scribe.note(said=self.send("COMMIT;\n", WRITTEN, in_doubt=True).fetchone()[0])
             return "COMMIT"
         except InDoubt:
-            noted(None, None)
+            scribe.note()
             raise
         except DBQueryError as error:
-            limit = limit_of(self.query_timeout) or _FOREVER
-            if (
-                error.pgcode == _CANCELED and monotonic() < began + limit / 2
-            ):  # not by its own limit: which of the two was it?
-                raise InDoubt("COMMIT, or what was asked behind it, was canceled by somebody else") from error
+            timed_out = monotonic() - began > (self.query_timeout or _FOREVER) / 1000 * 0.9
+            if error.pgcode in _NOT_COMMIT and not (error.pgcode == _CANCELED and timed_out):
+                scribe.note()
+                raise InDoubt("either COMMIT failed, or what was asked behind it") from error
             raise
 
     def undo_to(self, savepoint: str) -> BaseException | None:

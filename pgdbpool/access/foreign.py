@@ -12,10 +12,12 @@ from psycopg2 import extensions
 
 from pgdbpool.access.desk import Desk
 from pgdbpool.access.hold import Hold
+from pgdbpool.access.scribe import Scribe, scribe
 from pgdbpool.access.statements import aborted, lost, refuse_lost_commit
 from pgdbpool.driver.cleaning import end_transaction
 from pgdbpool.driver.guarded import lend, take_back
 from pgdbpool.engine.loans import Loans
+from pgdbpool.engine.owners import present_owner
 from pgdbpool.errors import PoolError
 from pgdbpool.waiting import Slot
 
@@ -26,19 +28,21 @@ _set_autocommit = _base.autocommit.__set__  # type: ignore[attr-defined]
 class Borrowed(Hold):
     """``with pool.connection() as conn``: with autocommit off, commit on a clean exit and rollback on an exception."""
 
-    __slots__ = ("_autocommit", "_tenancy", "key", "raw")
+    __slots__ = ("_autocommit", "_scribe", "_tenancy", "key", "raw")
 
     def __init__(self, desk: Desk, autocommit: bool, read_only: bool, timeout: float | None) -> None:
         super().__init__(desk, read_only, timeout)
         self._autocommit = autocommit
         self.key: Hashable = None  # of getconn
+        self._scribe: Scribe | None = None
 
     def __enter__(self) -> Any:
         slot = self._check_out()
         session = slot.resource
         raw = self.raw = session.raw
-        if self._desk.causal.wanted and not (self._read_only or session.in_recovery):
-            self._desk.causal.may_write(self._owner)
+        self._scribe = scribe(self._desk, self._owner, slot, read_only=self._read_only)
+        if self._scribe is not None:
+            self._scribe.hand_out(self._owner)
         try:
             self._tenancy = lend(session, session.limit)
             if not self._autocommit:
@@ -71,6 +75,8 @@ class Borrowed(Hold):
         """From now on the calling thread may use it, in place of the one it was lent to."""
         self._held()
         self._tenancy.thread = get_ident()
+        if self._scribe is not None:
+            self._scribe.hand_out(present_owner())
         return self.raw
 
     @property
@@ -96,8 +102,8 @@ class Borrowed(Hold):
     def _give_back(self, slot: Slot, soiled: bool = False) -> None:
         raw = self.raw
         soiled = take_back(raw) or soiled
-        if self._desk.causal.wanted and not (self._read_only or slot.resource.reports_recovery()):
-            self._desk.causal.wrote(self._owner)
+        if self._scribe is not None:
+            self._scribe.close()
         if not (soiled or raw.autocommit or raw.closed):
             _set_autocommit(raw, True)
         self._release(slot, soiled)

@@ -16,6 +16,7 @@ from pgdbpool.access.dialogue import BLOCK_ENDS, Dialogue, begin
 from pgdbpool.access.hold import Hold
 from pgdbpool.access.outcome import Tracked, place_of, tracked
 from pgdbpool.access.results import Result, answer
+from pgdbpool.access.scribe import scribe
 from pgdbpool.access.statements import milliseconds, plain
 from pgdbpool.access.streams import Stream
 from pgdbpool.driver.guarded import lend, take_back
@@ -23,7 +24,6 @@ from pgdbpool.driver.position import Position
 from pgdbpool.driver.session import limit_of
 from pgdbpool.engine.guard import Grip
 from pgdbpool.errors import DBQueryError, PoolError
-from pgdbpool.text import Verdict
 
 _PAGE = 100  # rows of executemany in one message
 _BETWEEN = "\n;\n"  # on lines of their own: a statement may end in a comment
@@ -49,8 +49,8 @@ class Lease(Hold):
         session = slot.resource
         if self._track:
             self._place = place_of(slot)
-        noted = self._note if self._desk.causal.wanted and not self._read_only else None
-        self.dialogue = Dialogue(session, self._query_timeout, self._read_only, self._terms, noted, self._track)
+        scribe_ = scribe(self._desk, self._owner, slot, read_only=self._read_only)
+        self.dialogue = Dialogue(session, self._query_timeout, self._read_only, self._terms, scribe_, self._track)
         self._grip = Grip(self._desk.group.make_lock(), self.dialogue)
         return self
 
@@ -69,11 +69,6 @@ class Lease(Hold):
         """Internal: the id of the transaction that this was, if it was to be tracked and wrote something."""
         return tracked(self.dialogue.tracked, self._place)
 
-    def _note(self, said: Any, verdict: Verdict | None) -> None:
-        """What was written here shall be seen by this thread's reads."""
-        if (slot := self._slot) is not None and not slot.resource.reports_recovery():
-            self._desk.wrote(self._owner, verdict, slot.shelf.source, said)
-
     def _give_back(self) -> None:
         slot = self._held()
         try:
@@ -81,6 +76,8 @@ class Lease(Hold):
         except PoolError:
             slot.resource.shut_down("its block was left while another thread was using it")
         take_back(slot.resource.raw)
+        if self.dialogue.scribe is not None:
+            self.dialogue.scribe.close()
         self._release(slot, self.dialogue.soiled or not slot.resource.idle)
 
     def at_work(self) -> Grip[Dialogue]:
@@ -191,6 +188,8 @@ class Lease(Hold):
             else:
                 dialogue.open_transaction()
             dialogue.soiled = dialogue.wrote = True
+            if dialogue.scribe is not None:
+                dialogue.scribe.hand_out(self._owner)
             session, managed = dialogue.session, bool(dialogue.blocks) or not dialogue.autocommit
             if not session.raw.is_lent:
                 lend(session, limit_of(dialogue.query_timeout), managed=managed)

@@ -18,6 +18,7 @@ from pgdbpool.waiting import Slot
 _MOMENT = 5.0  # seconds
 _PAUSE = 0.02  # seconds
 _NAME = " xid "
+_OF_THE_FUTURE = "22023"  # invalid_parameter_value: the server has never given out that number
 
 # In front of the first writing statement, in its message. A local setting that is reported brings the number back; the
 # session's name is in pg_stat_activity with it for as long, and comes back by itself at the transaction's end.
@@ -38,9 +39,10 @@ class Tracked:
 def place_of(slot: Slot) -> Position | None:
     """Where its server was a moment ago, or else is now."""
     endpoint: Endpoint = slot.shelf.source
-    with suppress(Refused, psycopg2.Error):  # a lost one is found by the first statement
-        return endpoint.position or sample(slot.resource, _MOMENT)
-    return None
+    if endpoint.position is None:  # nobody probes it (yet)
+        with suppress(Refused, psycopg2.Error):  # a lost one is found by the first statement
+            endpoint.located(sample(slot.resource, _MOMENT))
+    return endpoint.position
 
 
 def tracked(application_name: str | None, position: Position | None) -> Tracked | None:
@@ -56,7 +58,7 @@ def outcome_of(tracked: Tracked, desk: Desk, owner: Owner) -> str:
         while (left := deadline - monotonic()) > 0:
             status, endpoint, now = _asked(tracked.xid, desk, owner, left)
             if status != "in progress":
-                return judged(status, tracked, now, endpoint.replayed_xid)
+                return judged(status, tracked, now, endpoint.kept_xid)
             sleep(_PAUSE)
     return "unknown"
 
@@ -67,26 +69,26 @@ def _asked(xid: int, desk: Desk, owner: Owner, patience: float) -> tuple[str | N
         now = sample(slot.resource, _MOMENT)
         try:
             [(status,)] = slot.resource.ask("SELECT pg_catalog.pg_xact_status(%s::text::xid8)", (xid,), _MOMENT)
-        except Refused:  # a number that it has never given out: of the future
-            status = "aborted"
+        except Refused as refused:
+            status = "aborted" if refused.pgcode == _OF_THE_FUTURE else None
         return status, slot.shelf.source, now
     finally:
         desk.give_back(slot, owner, soiled=False)
 
 
-def judged(status: str | None, tracked: Tracked, now: Position, replayed_xid: int) -> str:
+def judged(status: str | None, tracked: Tracked, now: Position, kept_xid: int) -> str:
     """What the server's word is worth. Numbers that no WAL had yet when a server crashed are given out again.
 
-    So "committed" may be said of somebody else's transaction. It is of this one where the server did not crash since (its
-    last checkpoint is the same), or where the number was in its history when it came back, or was promoted. Where a
-    promotion came between and commits do not wait for standbys, whatever the new primary says may be of another history.
+    So "committed" may be said of somebody else's transaction. It is of this one where the server did not crash since, or
+    where the number was in its history already when it came back, or was promoted. Where a promotion came between, and
+    commits do not wait for standbys, whatever the new primary says may be of another history.
     """
     before = tracked.position
     if before is None or now.standby or now.cluster != before.cluster or status not in ("committed", "aborted"):
         return "unknown"
-    if now.timeline != before.timeline:
-        known = before.synchronous and (status == "aborted" or tracked.xid < replayed_xid)
+    is_kept = status == "aborted" or tracked.xid < kept_xid
+    if now.timeline == before.timeline:
+        known = is_kept or now.unbroken == before.unbroken
     else:
-        same_run = now.checkpoint == before.checkpoint
-        known = status == "aborted" or same_run or tracked.xid < now.checkpoint_xid
+        known = is_kept and before.synchronous and now.timeline == before.timeline + 1
     return status if known else "unknown"

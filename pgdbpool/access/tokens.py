@@ -11,28 +11,37 @@ import psycopg2
 
 from pgdbpool.access.desk import Desk
 from pgdbpool.driver.position import sample
+from pgdbpool.driver.session import Refused
 from pgdbpool.engine.causal import Causal
 from pgdbpool.engine.owners import Owner, present_owner
-from pgdbpool.errors import PoolError
-from pgdbpool.waiting import Mark
+from pgdbpool.waiting import Mark, later
 
 _MOMENT = 5.0  # seconds
+_LITTLE = 0.1  # seconds that a good answer waits for its token
+_TOLERANCE = (
+    300.0  # seconds by which the clocks of two hosts may differ: a token that lasts longer costs next to nothing
+)
+_FOREVER = float("inf")
 # The format's number, cluster, timeline, position (none: after all that is there when it is read), end of life.
 _TOKEN = re.compile(r"1-(\d{1,20})-(\d{1,10})-([0-9a-f]{1,16})?-(\d{1,12})", re.ASCII)
 
 
-def token_of(desk: Desk, owner: Owner) -> str | None:
+def token_of(desk: Desk, owner: Owner, patience: float | None = None) -> str | None:
     """What this thread's reads have to show, or None if it has written nothing; may ask the primary for its position.
 
-    Raises what a checkout raises.
+    ``patience``: seconds to wait for a connection to it, in place of the group's. Raises what a checkout raises.
     """
     causal = desk.causal
-    causal.wanted = True
+    if not causal.wanted:  # nobody has taken anything down so far: it may have written
+        causal.wanted = True
+        causal.wrote(owner)
     mark = causal.mark_of(owner)
     if mark is not None and not mark.known:
-        slot = desk.checkout(owner, desk.timeout, reads=False)
+        slot = desk.checkout(owner, desk.timeout if patience is None else patience, reads=False)
         try:
             mark = causal.place(owner, sample(slot.resource, _MOMENT))
+        except Refused:
+            pass  # who reads the token waits for a position of its own
         finally:
             desk.give_back(slot, owner, soiled=False)
     return None if mark is None else written_out(mark, causal.life)
@@ -51,7 +60,7 @@ def mark_from(token: str) -> Mark | None:
     if found is None:
         raise ValueError(f"{str(token)[:80]!r} is no token of causal_token()")
     cluster, timeline, lsn, end = found.groups()
-    now, life = monotonic(), int(end) - time()
+    now, life = monotonic(), int(end) + _TOLERANCE - time()
     if life <= 0:
         return None
     return Mark(now, now + life, cluster, int(timeline), int(lsn, 16)) if lsn else Mark(now, now + life)
@@ -65,14 +74,14 @@ class Seeing:
         self._mark = mark_from(token) if token else None
 
     def __enter__(self) -> None:
-        self._owner = present_owner()
-        self._before = self._owner.marks.get(self._causal)
-        self._causal.add_mark(self._owner, self._mark)
-        self._within = self._owner.marks.get(self._causal)
+        self._wanting = wanting = self._causal.wanting(present_owner())
+        self._before = wanting.mark, wanting.writes
+        wanting.mark = later(wanting.mark, self._mark)
 
     def __exit__(self, *_: Any) -> None:
-        if self._owner.marks.get(self._causal) is self._within:  # else it has written, which it is to see later too
-            self._causal.set_mark(self._owner, self._before)
+        mark, writes = self._before
+        if self._wanting.writes == writes:  # else what it wrote in the block it is to see later too
+            self._wanting.mark = mark
 
 
 class Visit:
@@ -84,19 +93,17 @@ class Visit:
     def __init__(self, desk: Desk, token: str | None) -> None:
         self._desk = desk
         self._owner = present_owner()
-        self._mark: Mark | None = None
-        with suppress(ValueError):
-            self._mark = mark_from(token) if token else None
-        desk.causal.wanted = desk.causal.carried = True
-        desk.causal.set_mark(self._owner, self._mark)
         self.life = round(desk.causal.life)
+        desk.causal.wanted = desk.causal.carried = True
+        self._wanting = desk.causal.wanting(self._owner)
+        self._wanting.mark, self._writes = None, self._wanting.writes
+        with suppress(ValueError):
+            self._wanting.mark = mark_from(token) if token else None
 
     def token(self) -> str | None:
         """The client's new token, if something was written in this request."""
-        mark = self._owner.marks.get(self._desk.causal)
-        if mark is None or mark is self._mark:
+        if self._wanting.writes == self._writes:
             return None
-        try:
-            return token_of(self._desk, self._owner)
-        except (PoolError, psycopg2.Error):  # nobody knows the position now; who reads the token asks for one
-            return written_out(mark, self.life)
+        with suppress(psycopg2.Error):  # nobody knows the position now; who reads the token asks for one
+            return token_of(self._desk, self._owner, _LITTLE)
+        return written_out(Mark(0.0, _FOREVER), self.life)

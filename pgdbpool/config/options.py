@@ -94,14 +94,14 @@ class GroupOptions:
     validate: SQL ping at checkout: after `ping_after`, each time, or not at all (then the socket is not asked either)
     ping_after: `validate: auto` pings a connection that was idle for longer; 0: each time
     reset: clean a connection given back: where its statements may have left something, each time, or not at all
-    max_lag: a standby further behind serves no reads; None: no limit (no effect yet)
-    max_lag_bytes: the same in bytes of WAL; None: no limit (no effect yet)
+    max_lag: a standby further behind serves no reads, and comes back at half of it; None: no limit
+    max_lag_bytes: the same in bytes of WAL; None: no limit
     hold_warning: a longer hold is reported with the place that took the connection; 0: never
     idle_in_transaction_timeout: the server ends a session that idles in a transaction for longer; 0: never
     application_name (default: `pgdbpool:<group>`): shown in `pg_stat_activity`
     settings: server settings of each connection, such as `search_path` or `TimeZone`
     on_connect: called with each new connection, once; what it and `settings` set is the baseline that a reset restores
-    standby_functions: functions that may run on a standby, besides those known to be harmless there (no effect yet)
+    standby_functions: functions that may run on a standby, besides those known to be harmless there; `name` or `schema.name`
     sqlprepare: pgdbpool 1.0's: call `"SQLPrepare"."PrepareQueries"()` on each new connection
     """
 

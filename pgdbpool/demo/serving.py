@@ -44,6 +44,7 @@ def several_for_shop(*clusters: Cluster) -> dict[str, str]:
 def gunicorn(listener: socket.socket, environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     """Run gunicorn with the shop on a listening socket, and stop it at the end of the block.
 
+    Its workers share a new secret, so that each takes the cookies of the other.
     The listener is closed here: from now on it is gunicorn's, and when gunicorn ends the port is free.
     """
     inherited = {name: text for name, text in os.environ.items() if not name.startswith(("PG", "SHOP_", "GUNICORN_"))}
@@ -53,7 +54,7 @@ def gunicorn(listener: socket.socket, environment: dict[str, str]) -> Iterator[s
     with closing(processes.Watcher(Path(folder))) as watcher:
         server = subprocess.Popen(
             [*command, *options],
-            env={**inherited, **environment},
+            env={**inherited, "SHOP_SECRET": secrets.token_urlsafe(32), **environment},
             pass_fds=[listener.fileno()],
             start_new_session=True,  # a Ctrl-C at the terminal is for this process, which stops it in order
         )

@@ -11,26 +11,30 @@ from time import monotonic
 
 from pgdbpool.driver.session import Session
 
+# Behind a COMMIT in the same message, or alone: a position behind all that was committed before.
+WRITTEN = """
+SELECT pg_catalog.concat_ws(' ', file_name, p::text, file_offset::text, pg_catalog.current_setting('wal_block_size'))
+FROM pg_catalog.pg_current_wal_insert_lsn() AS p, LATERAL pg_catalog.pg_walfile_name_offset(p)
+"""
+
 # One statement, because a promotion may come between two. The functions that fail on the other kind of server are behind
-# CASE, which a volatile function is not folded out of (manual, 9.18).
-_SAMPLE = """
-SELECT standby, system_identifier::text, greatest(timeline_id, min_recovery_end_timeline),
-  checkpoint_lsn::text, next_xid::text,
-  CASE WHEN NOT standby THEN pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()) END,
-  (CASE WHEN standby THEN pg_catalog.pg_last_wal_replay_lsn() ELSE pg_catalog.pg_current_wal_insert_lsn() END)::text,
-  CASE WHEN standby THEN (pg_catalog.pg_stat_get_wal_receiver()).pid IS NOT NULL
-    AND pg_catalog.pg_last_wal_receive_lsn() <= pg_catalog.pg_last_wal_replay_lsn() END,
-  CASE WHEN standby THEN extract(epoch FROM
-    pg_catalog.clock_timestamp() - pg_catalog.pg_last_xact_replay_timestamp())::float8 END,
-  pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text,
-  pg_catalog.current_setting('synchronous_standby_names') <> ''
+# CASE, which a volatile function is not folded out of (manual, 9.18). One text, which no type caster of the user's changes.
+_SAMPLE = f"""
+SELECT pg_catalog.concat_ws('|', standby::text, system_identifier::text,
+  greatest(timeline_id, min_recovery_end_timeline)::text,
+  CASE WHEN standby THEN coalesce(pg_catalog.pg_last_wal_replay_lsn()::text, '0/0') ELSE ({WRITTEN}) END,
+  CASE WHEN standby THEN coalesce(((pg_catalog.pg_stat_get_wal_receiver()).pid IS NOT NULL
+    AND pg_catalog.pg_last_wal_receive_lsn() <= pg_catalog.pg_last_wal_replay_lsn())::text, '') ELSE '' END,
+  CASE WHEN standby THEN coalesce(extract(epoch FROM
+    pg_catalog.clock_timestamp() - pg_catalog.pg_last_xact_replay_timestamp())::text, '') ELSE '' END,
+  next_xid::text, pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text,
+  (pg_catalog.current_setting('synchronous_standby_names') <> '')::text,
+  coalesce(pg_catalog.pg_stat_get_bgwriter_stat_reset_time()::text, ''), pg_catalog.pg_postmaster_start_time()::text)
 FROM pg_catalog.pg_is_in_recovery() AS standby, pg_catalog.pg_control_system(),
   pg_catalog.pg_control_checkpoint(), pg_catalog.pg_control_recovery()
 """
-_LOOK = "SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.pg_last_wal_replay_lsn()::text"
-
-# Behind a COMMIT in the same message, or alone: a position behind all that was committed before.
-WRITTEN = "SELECT pg_catalog.pg_walfile_name(p), p::text FROM pg_catalog.pg_current_wal_insert_lsn() AS p"
+_LOOK = "SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn()::text END"
+_LONG_HEADER, _SHORT_HEADER = 40, 24  # bytes, of a segment's first page and of any other (xlog_internal.h)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +43,9 @@ class Position:
 
     ``lsn``: what a primary has written, what a standby has replayed. ``complete``: a standby streams, and has replayed all
     that it received. ``age``: seconds since the last transaction that it replayed, by both servers' clocks. ``next_xid``:
-    every transaction id below it is in this server's history, ``checkpoint_xid``: and was at its last checkpoint, which is
-    at ``checkpoint``. ``synchronous``: commits wait for standbys.
+    every transaction id below it is in this server's history, ``checkpoint_xid``: and was at its last checkpoint.
+    ``synchronous``: commits wait for standbys. ``unbroken``: changes when it crashes (which discards its statistics).
+    ``started``: when the server did.
     """
 
     asked: float
@@ -52,47 +57,54 @@ class Position:
     complete: bool = False
     age: float | None = None
     next_xid: int = 0
-    checkpoint: str = ""
     checkpoint_xid: int = 0
     synchronous: bool = False
+    unbroken: str = ""
+    started: str = ""
 
 
 def sample(session: Session, limit: float) -> Position:
     """Ask for all of it, within ``limit`` seconds. Raises what ``Session.ask`` raises."""
     asked = monotonic()
-    [row] = session.ask(_SAMPLE, None, limit)
-    standby, cluster, timeline, checkpoint, checkpoint_xid, file, lsn, complete, age, next_xid, synchronous = row
-    heard = monotonic()
-    session.in_recovery = standby
-    epoch, _, xid = checkpoint_xid.partition(":")
+    [(said,)] = session.ask(_SAMPLE, None, limit)
+    standby, cluster, timeline, place, complete, age, checkpoint, xmax, synchronous, unbroken, started = said.split("|")
+    epoch, _, xid = checkpoint.partition(":")
+    session.in_recovery = standby == "true"
     return Position(
         asked,
-        heard,
-        standby,
+        monotonic(),
+        session.in_recovery,
         cluster,
-        timeline_of(file) if file else timeline,
-        position(lsn),
-        bool(complete),
-        age,
-        int(next_xid),
-        checkpoint,
+        *((int(timeline), position(place)) if session.in_recovery else written(place)),
+        complete == "true",
+        float(age) if age else None,
+        int(xmax),
         (int(epoch) << 32) + int(xid),
-        synchronous,
+        synchronous == "true",
+        unbroken,
+        started,
     )
 
 
 def look(session: Session, limit: float) -> int | None:
     """What a standby has replayed now; None where it is none."""
-    [(standby, lsn)] = session.ask(_LOOK, None, limit)
-    return position(lsn) if standby else None
+    [(lsn,)] = session.ask(_LOOK, None, limit)
+    return None if lsn is None else position(lsn)
+
+
+def written(said: str) -> tuple[int, int]:
+    """Timeline and position, as ``WRITTEN`` was answered.
+
+    The timeline is in the first eight digits of a file's name (manual, WAL Internals). A position behind the header of a new
+    page is that of the page: a standby has no more to replay until something is written on it.
+    """
+    file, lsn, offset, block = said.split(" ")
+    header = _SHORT_HEADER if int(offset) % int(block) == _SHORT_HEADER else 0
+    header = _LONG_HEADER if int(offset) == _LONG_HEADER else header
+    return int(file[:8], 16), position(lsn) - header
 
 
 def position(text: str) -> int:
     """A ``pg_lsn`` as a number of bytes."""
     high, low = text.split("/")
     return (int(high, 16) << 32) + int(low, 16)
-
-
-def timeline_of(file: str) -> int:
-    """The timeline in the name of a WAL file: its first eight digits (manual, WAL Internals)."""
-    return int(file[:8], 16)

@@ -37,7 +37,11 @@ def limit_of(query_timeout: int) -> float:
 
 
 class Refused(Exception):
-    """The server has rejected what the pool itself asked; the session goes on."""
+    """The server has rejected what the pool itself asked, for the reason ``pgcode``; the session goes on."""
+
+    def __init__(self, error: psycopg2.Error) -> None:
+        super().__init__(str(error).partition("\n")[0])
+        self.pgcode = error.pgcode
 
 
 class Session:
@@ -118,7 +122,7 @@ class Session:
         except psycopg2.Error as error:
             if self.lost:
                 raise
-            raise Refused(str(error).partition("\n")[0]) from error
+            raise Refused(error) from error
 
     def within(self, limit: float, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """The same limit around a call of psycopg2 that is not ``execute``."""
@@ -156,15 +160,8 @@ class Session:
 
     def reports_recovery(self) -> bool:
         """Whether its server was a standby at its last answer."""
-        reported = self.raw.get_parameter_status("in_hot_standby")
+        reported = None if self.raw.closed else self.raw.get_parameter_status("in_hot_standby")
         return self.in_recovery if reported is None else bool(reported == "on")
-
-    def identity(self, limit: float) -> Any:
-        """Equal for two addresses of one server: a cluster's standbys share its identifier, but not the start; or None."""
-        text = "SELECT system_identifier, pg_catalog.pg_postmaster_start_time() FROM pg_catalog.pg_control_system()"
-        with suppress(psycopg2.Error):
-            return self.execute(text, None, limit).fetchone()
-        return None
 
     def has_news(self) -> bool:
         """Whether there is something to read; from any thread (``poll`` is for the one that has the session)."""

@@ -116,7 +116,8 @@ class Books:
 
     def _resize(self, size: Size, views: list[View]) -> None:
         """Under the lock: what each shelf may hold; what is borrowed beyond that goes when it comes back."""
-        keep = {shelf for route in self.routes for shelf in route.keep}
+        kept = self.routes[:1] if self.writing.need == "prefer-standby" else self.routes  # the other is a last resort
+        keep = {shelf for route in kept for shelf in route.keep}
         usable, away = [not view.drained for view in views], [view.away for view in views]
         for shelf, view, capacity in zip(self.shelves, views, size.shares(usable, away), strict=True):
             shelf.capacity = capacity

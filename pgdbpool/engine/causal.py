@@ -6,23 +6,37 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from time import monotonic
-from typing import Any
 
-from pgdbpool.driver.position import Position, position, timeline_of
+from pgdbpool.driver.position import Position, written
 from pgdbpool.engine.endpoint import Endpoint
 from pgdbpool.engine.owners import Owner
-from pgdbpool.waiting import Mark, later
+from pgdbpool.waiting import Mark
 
 log = logging.getLogger("pgdbpool.causal")
 
 LONGEST_LIFE = 300.0  # seconds that a mark lasts, at least
 _GAP = 0.03  # seconds that a read waits for a standby that is about to show what it must see
 _DISCOURAGED = 1.0  # seconds in which nobody waits again where that was in vain
-_FOREVER = float("inf")
+_AT_ANY_TIME = Mark(float("inf"), float("inf"))
+
+
+class Wanting:
+    """What one thread's reads must show: its ``mark``, and whatever may be written over the connections that it ``holds``.
+
+    ``writes`` grows when it has written, or may have. Another thread may let go of a connection that was handed over to
+    it: whole things are exchanged, so the two need no lock.
+    """
+
+    __slots__ = ("holds", "mark", "writes")
+
+    def __init__(self) -> None:
+        self.mark: Mark | None = None
+        self.holds: set[object] = set()
+        self.writes = 0
 
 
 class Causal:
-    """The marks of one pool. A thread's own is on its ``Owner``, and nobody else touches it.
+    """The marks of one pool, which are on the ``Owner`` of each thread.
 
     ``life``: after so many seconds a standby that may serve at all shows a write anyway. ``wanted``: there are standbys to
     read from, or somebody carries marks elsewhere. ``carried``: somebody carries them from one request to the next.
@@ -34,7 +48,8 @@ class Causal:
         self.life = life
         self.wanted = wanted
         self.carried = False
-        self.chase: Callable[[float], None] | None = None  # have standbys looked at, until that time
+        # Have the standbys looked at until that time; and first the primary, if the mark is not known.
+        self.look: Callable[[float, bool], None] | None = None
         self.told = False
         self._discouraged_until = 0.0
         self.after_fork_in_child()
@@ -46,81 +61,88 @@ class Causal:
 
     # -- writing ------------------------------------------------------------------------------------------------------
 
-    def wrote(self, owner: Owner, endpoint: Endpoint | None = None, said: Sequence[Any] | None = None) -> None:
-        """This thread's write is done; ``said``: the WAL file and the position that the server told behind it."""
+    def wrote(self, owner: Owner, endpoint: Endpoint | None = None, said: str | None = None) -> None:
+        """This thread's write is done; ``said``: what that server answered to ``WRITTEN`` behind it."""
         now = monotonic()
         known = endpoint.cluster if endpoint is not None else None
-        if said is not None and known:
-            place = (known, timeline_of(said[0]), position(said[1]))
-            owner.marks[self] = Mark(now, now + self.life, *place)
-        else:
-            owner.marks[self] = Mark(now, now + self.life)
+        place = (known, *written(said)) if said and known else ()
+        wanting = self.wanting(owner)
+        wanting.mark = Mark(now, now + self.life, *place)
+        wanting.writes += 1
 
     def place(self, owner: Owner, position: Position) -> Mark:
         """The primary was there after this thread's last write."""
         now = monotonic()
-        mark = owner.marks[self] = Mark(now, now + self.life, position.cluster, position.timeline, position.lsn)
+        mark = self.wanting(owner).mark = Mark(now, now + self.life, position.cluster, position.timeline, position.lsn)
         return mark
 
-    def may_write(self, owner: Owner) -> None:
-        """From now on this thread has a connection on which it may write at any time; ``wrote`` ends that."""
-        owner.marks[self] = Mark(_FOREVER, _FOREVER)
+    def hold(self, owner: Owner, by: object) -> None:
+        """From now on this thread may write at any time, over what ``by`` stands for."""
+        wanting = self.wanting(owner)
+        wanting.holds.add(by)
+        wanting.writes += 1
+
+    def let_go(self, owner: Owner, by: object) -> None:
+        """It may not any more, and perhaps it did."""
+        if (wanting := owner.marks.get(self)) is not None and by in wanting.holds:
+            wanting.holds.discard(by)
+            self.wrote(owner)
 
     def mark_of(self, owner: Owner) -> Mark | None:
         """What this thread's reads must show, as exactly as it is known now."""
-        mark = owner.marks.get(self)
-        if mark is None or mark.known:
-            return mark if mark is None or monotonic() < mark.expires else None
+        wanting = owner.marks.get(self)
+        if wanting is None or (wanting.mark is None and not wanting.holds):
+            return None
+        if wanting.holds:
+            return _AT_ANY_TIME
+        mark: Mark = wanting.mark
+        if mark.known:
+            return mark if monotonic() < mark.expires else None
         for endpoint in self._endpoints:
             place = endpoint.position
-            if (
-                place is not None
-                and not place.standby
-                and place.asked > mark.at
-                and not (endpoint.fenced or endpoint.foreign)
-            ):
-                mark = owner.marks[self] = Mark(mark.at, mark.expires, place.cluster, place.timeline, place.lsn)
+            used = not (endpoint.fenced or endpoint.foreign)
+            if used and place is not None and not place.standby and place.asked > mark.at:
+                mark = wanting.mark = Mark(mark.at, mark.expires, place.cluster, place.timeline, place.lsn)
                 break
         return mark
 
-    def set_mark(self, owner: Owner, mark: Mark | None) -> None:
-        if mark is None:
-            owner.marks.pop(self, None)
-        else:
-            owner.marks[self] = mark
-
-    def add_mark(self, owner: Owner, mark: Mark | None) -> None:
-        self.set_mark(owner, later(owner.marks.get(self), mark))
+    def wanting(self, owner: Owner) -> Wanting:
+        found: Wanting | None = owner.marks.get(self)
+        if found is None:
+            found = owner.marks[self] = Wanting()
+        return found
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
-    def is_shown(self, mark: Mark, endpoints: Sequence[Endpoint], patience: float | None = None) -> bool:
-        """Whether one of them shows it: known already, or after a look at them, or in a moment.
+    def shown(self, owner: Owner, endpoints: Sequence[Endpoint], patience: float | None = None) -> Mark | None:
+        """What this thread's reads must show, if one of the servers shows it: now, or after a look at them, or in a moment.
 
         Most are answered by comparing two numbers. ``patience``: how long to wait, in place of a moment.
         """
-        if any(endpoint.shows(mark) for endpoint in endpoints):
-            return True
-        now = monotonic()
-        if self.chase is None or not mark.known or (patience is None and now < self._discouraged_until):
-            return False
+        mark, now = self.mark_of(owner), monotonic()
+        if mark is None or any(endpoint.shows(mark) for endpoint in endpoints):
+            return mark
+        if self.look is None or (patience is None and (not mark.known or now < self._discouraged_until)):
+            return None
         deadline = now + (_GAP if patience is None else patience)
-        self.chase(deadline)
-        if self._shown_by(deadline, mark, endpoints):
-            return True
-        self._discouraged_until = monotonic() + _DISCOURAGED
-        return False
+        self.look(deadline, mark.known)
+        found = self._shown_by(deadline, owner, endpoints)
+        if found is None:
+            self._discouraged_until = monotonic() + _DISCOURAGED
+        return found
 
-    def _shown_by(self, deadline: float, mark: Mark, endpoints: Sequence[Endpoint]) -> bool:
+    def _shown_by(self, deadline: float, owner: Owner, endpoints: Sequence[Endpoint]) -> Mark | None:
         with self._progress:
             self._waiting += 1
             try:
-                while not any(endpoint.shows(mark) for endpoint in endpoints):
+                while True:
+                    mark = self.mark_of(owner)
+                    if mark is None or any(endpoint.shows(mark) for endpoint in endpoints):
+                        return mark
                     left = deadline - monotonic()
                     if left <= 0:
-                        return False
+                        return None
                     self._progress.wait(left)
-                return True
             finally:
                 self._waiting -= 1
 

@@ -13,7 +13,7 @@ from pgdbpool.config import EndpointOptions
 from pgdbpool.driver.failures import ConnectFailure
 from pgdbpool.driver.place import listens
 from pgdbpool.driver.position import Position
-from pgdbpool.waiting import Backoff, History, Lag, Mark, Role, Standing, View
+from pgdbpool.waiting import NO_LAG, UNKNOWN, Backoff, History, Lag, Mark, Role, Standing, View
 
 log = logging.getLogger("pgdbpool.endpoint")
 
@@ -45,9 +45,11 @@ class Endpoint:
         self.read_only = False
         self.identity: Hashable = None
         self.drained = False
-        self.position: Position | None = None  # as it was last told; None while it is away
         self.cluster: str | None = None  # its system identifier, as it was last told
-        self.replayed_xid = 0  # every transaction id below it was in its history when it was last a standby
+        # Every transaction id below it was in its history when it was last a standby, or came back from a crash: from then
+        # on those that were not may be given out again.
+        self.kept_xid = 0
+        self._unbroken = ""
         self.foreign = self.fenced = self.lags = False
         self.history = history or History()
         self.answered_at: float | None = None  # the last probe; written by the Monitor alone
@@ -66,6 +68,7 @@ class Endpoint:
         self._back_at = 0.0
         self._dialled_since: float | None = None
         self.health: Health = "unknown"
+        self.position: Position | None = None  # as it was last told; None while it is away
 
     # -- what happens to it -------------------------------------------------------------------------------------------
 
@@ -163,16 +166,20 @@ class Endpoint:
         if self.options.role == "auto" and self._note(role=role, read_only=read_only):
             log.info("%s is a %s%s", self.label, role, ", read-only by default" if read_only else "")
 
-    def recognised(self, identity: Hashable) -> None:
-        """The same for two addresses of one server."""
-        self._note(identity=identity)
-
     def located(self, position: Position) -> None:
         """Where it was just now; what was asked earlier and comes later is no news."""
         with self._lock:
+            first = self.position is None
             if self.position is None or position.asked >= self.position.asked:
-                self.position, self.cluster = position, position.cluster
-                self.replayed_xid = position.next_xid if position.standby else self.replayed_xid
+                self.position = position
+                if position.standby:
+                    self.kept_xid = position.next_xid
+                elif position.unbroken != self._unbroken:
+                    self.kept_xid = position.checkpoint_xid
+                self._unbroken = position.unbroken
+        # A cluster's servers share its identifier, but not the start: both are equal for two addresses of one server.
+        if not self._note(cluster=position.cluster, identity=(position.cluster, position.started)) and first:
+            self._changed()
 
     def looked(self, lsn: int, asked: float, heard: float) -> None:
         """A standby has replayed so much."""
@@ -237,9 +244,9 @@ class Endpoint:
         """How far a standby is behind ``now``; without it, was when it was asked."""
         position = self.position
         if self.role != "standby" or position is None:
-            return Lag(None, None)
+            return UNKNOWN
         if not position.standby:
-            return Lag(0.0, 0)  # by configuration; PostgreSQL knows no lag of a logical replica
+            return NO_LAG  # by configuration; PostgreSQL knows no lag of a logical replica
         now = position.heard if now is None else now
         return self.history.lag(position.lsn, position.complete, position.age, position.heard, now)
 

@@ -127,7 +127,6 @@ class Monitor:
         if (endpoint.health != "up" and self._hooks.left_to_groups()) or not endpoint.dial():
             return
         session = self.session = connect(endpoint, self._options)
-        endpoint.recognised(session.identity(PATIENCE))
         self._hooks.ask(session)
         endpoint.reached()
 

@@ -13,11 +13,11 @@ from pgdbpool.engine.keeper import Keeper
 from pgdbpool.engine.monitor import PATIENCE, PERIOD, Hooks, Monitor
 from pgdbpool.engine.names import Names
 from pgdbpool.engine.watch import Watch
-from pgdbpool.waiting import Shelf, Slot
+from pgdbpool.waiting import NO_LAG, Shelf, Slot
 
 _LINGER = 0.5  # seconds in which a thread that had found the pool before comes to use it
 _MOMENT = 0.1  # seconds that closing waits for a thread to end
-_HUNTING = 0.1  # seconds between two probes while there is no primary
+_HUNTING = 0.1  # seconds between two probes while there is no primary, or of a standby that may soon be of use again
 _HUNT = 10.0  # seconds
 
 
@@ -33,7 +33,7 @@ class Threaded(Engine):
         self._started = False
         self._period = min([PERIOD, *(max(_HUNTING, lag / 3) for lag in self._limits())])
         self._hunts_until = 0.0
-        self.causal.chase = self._chase
+        self.causal.look = self._look
         self.catalog.wished = self._learn
 
     def _limits(self) -> list[float]:
@@ -63,7 +63,7 @@ class Threaded(Engine):
             topology.look(endpoint, session, PATIENCE)
 
         def period() -> float:
-            return _HUNTING if self.hunts() else self._period
+            return _HUNTING if self.hunts() or self._is_behind(endpoint) else self._period
 
         hooks = Hooks(left_to_groups, in_the_way, ask, look, period, self.bury)
         return Monitor(endpoint, self.probing_options(), hooks)
@@ -72,11 +72,10 @@ class Threaded(Engine):
 
     def reroute(self) -> None:
         """What is known of a server has changed; where that leaves no primary, all servers are asked at once, and often."""
-        had = self._hunts_until == 0.0
         super().reroute()
-        if all(group.has_writer() for group in self.groups.values()):
+        if len(self.endpoints) == 1 or all(group.has_writer() for group in self.groups.values()):
             self._hunts_until = 0.0
-        elif had:
+        elif not self._hunts_until:
             self._hunts_until = monotonic() + _HUNT
             for monitor in self._watch.monitors.values():
                 monitor.worker.nudge()
@@ -87,18 +86,25 @@ class Threaded(Engine):
             return False
         return monotonic() < self._hunts_until or any(group.writing.line for group in self.groups.values())
 
+    def _is_behind(self, endpoint: Endpoint) -> bool:
+        """Whether it is a standby that is not in use for its lag, or about to be: it shall be back soon."""
+        lag = endpoint.lag() if endpoint.position is not None and endpoint.role == "standby" else NO_LAG
+        return lag.seconds is None or lag.seconds > self._period
+
     def _conclude(self) -> None:
         """At every tick: time alone may change what is concluded, and an interrupted change is made good."""
         self.topology.judge()
         self.reroute()
 
     def _learn(self) -> None:
-        """Names in texts are not known yet."""
+        """Names in texts are not known yet, or how far the WAL is behind a write."""
         for endpoint, monitor in self._watch.monitors.items():
             if endpoint.role == "primary":
                 monitor.worker.nudge()
 
-    def _chase(self, until: float) -> None:
+    def _look(self, until: float, known: bool) -> None:
+        if not known:
+            self._learn()
         for endpoint, monitor in self._watch.monitors.items():
             if endpoint.role == "standby":
                 monitor.chase(until)

@@ -94,7 +94,7 @@ class Watch:
     def _look(self, stock: Stock, slot: Slot, now: float) -> bool:
         """Look at one connection; true when it is in use."""
         _cut_if_late(slot.resource, now)
-        if slot.shelf.source.fenced and stock.options.target != "any":
+        if slot.shelf.source.fenced and stock.options.target != "any" and not slot.resource.cut:
             slot.resource.shut_down(_FENCED)
         turn, owner = slot.turn, slot.owner
         astray = is_astray(slot, turn, self.keepers[slot.shelf.source].has)

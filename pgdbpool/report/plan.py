@@ -75,7 +75,7 @@ def _silence(options: PoolOptions, endpoint: EndpointOptions) -> str:
 
 # What a target means where there are several servers (contract, 5).
 _TARGETS = {
-    "auto": "the primary serves; with read_only=True a standby, or the primary while none is there",
+    "auto": "query() of what only reads goes to a standby, or to the primary while none is there; all else to the primary",
     "any": "all servers serve, whatever their roles",
     "primary": "the primary serves; while there is none, requests wait",
     "read-write": "the primary serves, unless its sessions are read-only by default; while there is none, requests wait",
@@ -93,11 +93,24 @@ def _group(options: PoolOptions, group: GroupOptions) -> Iterator[str]:
         preferred = " that the target prefers" if len(options.endpoints) > 1 else ""
         yield f"at most {_counted(count, 'connection')} to each server, {minimum} kept open to each{preferred}"
     yield f"target {group.target}" + (f": {_TARGETS[group.target]}" if len(options.endpoints) > 1 else "")
+    yield from _lag(options, group)
     line = f", at most {group.max_waiting} waiting" if group.max_waiting else ""
     yield f"a request waits up to {group.timeout:g} s for a connection, first come, first served{line}"
     for name, value in (("max_idle", group.max_idle), ("max_lifetime", group.max_lifetime)):
         if value:
             yield f"{name} {value:g} s" + (", spread over the last fifth" if name == "max_lifetime" else "")
+
+
+def _lag(options: PoolOptions, group: GroupOptions) -> Iterator[str]:
+    """From which standbys it does not read."""
+    if len(options.endpoints) == 1 or group.target in ("any", "primary", "read-write"):
+        return
+    limits = [f"{group.max_lag:g} s"] if group.max_lag is not None else []
+    limits += [f"{group.max_lag_bytes} bytes of WAL"] if group.max_lag_bytes is not None else []
+    if limits:
+        yield f"a standby more than {' or '.join(limits)} behind serves no reads"
+    else:
+        yield "a standby serves reads however far it is behind (max_lag None)"
 
 
 def _never(group: GroupOptions) -> Iterator[str]:

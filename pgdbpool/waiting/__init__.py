@@ -4,7 +4,7 @@ The lock that guards all of it belongs to ``engine.books``; time is always an ar
 """
 
 from pgdbpool.waiting.clusters import Ours, Standing, is_fenced, is_foreign, ours
-from pgdbpool.waiting.lag import History, Lag
+from pgdbpool.waiting.lag import NO_LAG, UNKNOWN, History, Lag
 from pgdbpool.waiting.line import Waiter
 from pgdbpool.waiting.marks import Mark, later
 from pgdbpool.waiting.pacing import Backoff, Size, lifetime, outdated, superfluous, wanted
@@ -17,6 +17,8 @@ __all__ = [
     "CLEANING",
     "GONE",
     "IDLE",
+    "NO_LAG",
+    "UNKNOWN",
     "Backoff",
     "History",
     "Lag",

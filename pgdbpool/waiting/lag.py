@@ -17,6 +17,7 @@ class Lag(NamedTuple):
 
 
 UNKNOWN = UNLIMITED = Lag(None, None)
+NO_LAG = Lag(0.0, 0)
 
 
 class History:
@@ -58,7 +59,7 @@ class History:
         age = None if age is None else age + now - at
         after = bisect_right(samples, (replayed, _INFINITE))
         if after == len(samples):
-            return Lag(0.0, 0)
+            return NO_LAG
         missing = samples[-1][0] - replayed
         least = now - samples[after][1]
         if age is None and not after:

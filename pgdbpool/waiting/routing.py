@@ -59,12 +59,14 @@ class Aim(NamedTuple):
 
 
 def needs(target: str, servers: int) -> tuple[Need, Need]:
-    """What a group asks of a server: for blocks and writes, and for what only reads.
+    """What a group asks of a server: to begin with, and for what only reads; ``prefer-standby``: where no standby will do.
 
     With one server, ``auto`` takes it as it is: there is nothing to choose, and a write on a standby fails by its own error.
     """
     if target == "auto":
         return ("primary", "prefer-standby") if servers > 1 else ("any", "any")
+    if target == "prefer-standby" and servers > 1:
+        return "prefer-standby", "primary"
     return target, target  # type: ignore[return-value]
 
 

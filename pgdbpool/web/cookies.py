@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from http.cookies import CookieError, SimpleCookie
+from contextlib import suppress
+from hashlib import sha256
 from typing import Any
 
 _SALT = "pgdbpool.causal"
@@ -18,18 +19,19 @@ def signer(secret: str | bytes | Sequence[str | bytes]) -> Any:
     secrets = [secret] if isinstance(secret, (str, bytes)) else list(secret)
     if not secrets or not all(isinstance(each, (str, bytes)) and each for each in secrets):
         raise ValueError("secret: it must be a text that nobody can guess, or a list of such, the newest first")
-    return Signer(secrets[::-1], salt=_SALT)  # there the newest comes last
+    return Signer(secrets[::-1], salt=_SALT, digest_method=sha256)  # there the newest comes last
 
 
 def found(header: str, name: str, signer: Any) -> str | None:
-    """The token in a Cookie header, if we have signed it."""
+    """The token in a Cookie header, if we have signed it. Other applications' cookies may be as odd as they like."""
     from itsdangerous import BadSignature
 
-    try:
-        morsel = SimpleCookie(header).get(name)
-        return None if morsel is None else signer.unsign(morsel.value).decode()
-    except (CookieError, BadSignature, UnicodeError):
-        return None
+    for part in header.split(";"):
+        key, _, value = part.strip().partition("=")
+        if key == name:
+            with suppress(BadSignature, UnicodeError):
+                return str(signer.unsign(value).decode())
+    return None
 
 
 def header(name: str, token: str, signer: Any, life: int, *, secure: bool) -> tuple[str, str]:

@@ -49,7 +49,9 @@ class Middleware:
         visit = Visit(desk, cookies.found(environ.get("HTTP_COOKIE", ""), self._cookie, self._signer))
         response = _Response(start_response, lambda: self._headers(visit, environ))
         body = self._app(environ, response.start)
-        if response.is_ready:
+        wrapper = environ.get("wsgi.file_wrapper")
+        is_whole = isinstance(body, (list, tuple)) or (isinstance(wrapper, type) and isinstance(body, wrapper))
+        if is_whole and response.is_ready:
             response.begin()
             return body  # as it is: the server may know what to do with a file
         return _Rest(body, response)

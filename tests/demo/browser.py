@@ -1,9 +1,10 @@
-"""A visitor of the shop, who sees pages, follows redirects by hand and fills in forms."""
+"""A visitor of the shop, who sees pages, follows redirects by hand, fills in forms and keeps cookies."""
 
 from __future__ import annotations
 
 import http.client
 import re
+from http.cookies import SimpleCookie
 from typing import NamedTuple
 from urllib.parse import urlencode
 
@@ -21,6 +22,11 @@ class Browser:
 
     def __init__(self, port: int) -> None:
         self.port = port
+        self.cookies = SimpleCookie()
+
+    def other(self) -> Browser:
+        """Another visitor of the same shop."""
+        return Browser(self.port)
 
     def get(self, path: str, method: str = "GET") -> Seen:
         return self._request(method, path)
@@ -42,8 +48,11 @@ class Browser:
     def _request(self, method: str, path: str, body: str | None = None, headers: dict[str, str] | None = None) -> Seen:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
         try:
-            connection.request(method, path, body, headers or {})
+            cookies = self.cookies.output([], "", ";").strip()
+            connection.request(method, path, body, {**(headers or {}), "Cookie": cookies})
             answer = connection.getresponse()
+            for cookie in answer.headers.get_all("Set-Cookie", []):
+                self.cookies.load(cookie)
             return Seen(answer.status, answer.headers, answer.read().decode())
         finally:
             connection.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import pytest
 from pgdbpool.demo.shop import pages
 
 EVIL = "<script>\"'&"
@@ -28,6 +29,28 @@ def test_every_value_is_escaped() -> None:
 
     assert [page.count("<script") for page in made] == [0] * 7
     assert all(SAFE in page for page in made)
+
+
+@pytest.mark.parametrize(
+    ("role", "state", "lag", "shown"),
+    [
+        ("primary", "up", None, "primary up"),
+        ("standby", "up", 0.0, "standby up, 0.0 s behind"),
+        ("standby", "up", 7.26, "standby up, 7.3 s behind"),
+        ("standby", "up", None, "standby up, lag unknown"),
+        ("standby", "down", 0.0, "standby down"),
+    ],
+)
+def test_the_foot_tells_how_far_a_standby_is_behind(role: str, state: str, lag: float | None, shown: str) -> None:
+    """Each server is there by its label, role and state; of a standby that answers also its lag."""
+    group = {"in_use": 0, "connection_count": 4, "checkouts": 0}
+    servers = {
+        "db1": {"role": role, "state": state, "lag_seconds": lag},
+        "db2": {"role": "unknown", "state": "unknown"},
+    }
+
+    foot = pages.foot({"pid": 1, "groups": {"web": group}, "endpoints": servers})
+    assert f"Servers: db1 {shown}; db2 unknown unknown." in foot
 
 
 def test_thanks_are_for_a_number_only() -> None:

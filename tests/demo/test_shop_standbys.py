@@ -15,6 +15,7 @@ from tests.servers import Server, eventually
 from tests.several import Replicas
 
 LAMP = 2
+WORKERS = 2
 
 
 @contextmanager
@@ -31,11 +32,18 @@ def opened(replicas: Replicas, name: str) -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def browser(module_replicas: Replicas) -> Iterator[Browser]:
+def shop(module_replicas: Replicas) -> Iterator[Browser]:
     """A visitor of a shop that is open, on servers that the tests of this module leave as they were."""
     with opened(module_replicas, "corner") as visitor:
         assert eventually(lambda: knows(visitor, "primary", "standby", "standby"), 15)
         yield visitor
+
+
+@pytest.fixture
+def visitor(shop: Browser, module_replicas: Replicas) -> Browser:
+    """Somebody who has never been there; every worker reads from both standbys."""
+    assert eventually(lambda: sources(shop.other()) == standbys_of(module_replicas), 15)
+    return shop.other()
 
 
 @contextmanager
@@ -58,61 +66,104 @@ def read_from(page: Seen) -> str:
     return match[1] if match else ""
 
 
+def by_each_worker(visitor: Browser, path: str) -> list[Seen]:
+    """The page as each of the workers makes it, several times."""
+    pages: list[Seen] = []
+
+    def complete() -> bool:
+        pages.append(visitor.get(path))
+        workers = [re.findall(r"Worker (\d+)", page.text)[0] for page in pages]
+        return len(set(workers)) == WORKERS and min(map(workers.count, workers)) >= 4
+
+    assert eventually(complete, 15)
+    return pages
+
+
+def sources(visitor: Browser, path: str = "/") -> set[str]:
+    """The servers that the page is read from."""
+    return {read_from(page) for page in by_each_worker(visitor, path)}
+
+
 def knows(visitor: Browser, *roles: str) -> bool:
-    """Whether several pages in a row, of either worker, name each server by its role and call it up."""
-    pages = [visitor.get("/").text for _ in range(8)]
-    return all(re.findall(r"127\.0\.0\.1:\d+ (\w+) up", page) == list(roles) for page in pages)
+    """Whether both workers name each server by its role and call it up."""
+    pages = by_each_worker(visitor, "/")
+    return all(re.findall(r"127\.0\.0\.1:\d+ (\w+) up", page.text) == list(roles) for page in pages)
 
 
 def standbys_of(replicas: Replicas) -> set[str]:
     return {f"standby {standby.port}" for standby in replicas.standbys}
 
 
-def test_pages_come_from_the_standbys(browser: Browser, module_replicas: Replicas) -> None:
-    """Pages that only look are read from both standbys in turn, and what they order is written on the primary."""
-    seen = {read_from(browser.get(path)) for _ in range(10) for path in ("/", f"/product/{LAMP}")}
+def test_pages_come_from_the_standbys(visitor: Browser, module_replicas: Replicas) -> None:
+    """Every page is read from both standbys in turn, once its query is known, and the foot tells how far each is behind."""
+    assert visitor.other().order(LAMP).status == 303
 
-    assert seen == standbys_of(module_replicas)
-    assert browser.order(LAMP).status == 303
+    for path in ("/", "/orders", f"/product/{LAMP}"):
+        assert eventually(lambda path=path: sources(visitor, path) == standbys_of(module_replicas), 15)
+    assert len(re.findall(r"standby up, \d+\.\d s behind", visitor.get("/").text)) == 2
 
 
-def test_what_was_just_written_is_shown(browser: Browser, module_replicas: Replicas) -> None:
-    """After an order or a restocking the next page shows it, from the primary, however far the standbys are behind."""
-    primary = f"primary {module_replicas.primary.port}"
+@pytest.mark.contract("5.read-your-own.2")
+def test_a_visitor_sees_what_he_has_written(visitor: Browser, module_replicas: Replicas) -> None:
+    """With the standbys held back his order and his restocking show on his next page, by any worker, from the primary."""
+    other = visitor.other()
     with paused(list(module_replicas.standbys)):
-        ordered = browser.order(LAMP, customer="Grace Hopper").headers["Location"]
-        restocked = browser.post(f"/product/{LAMP}/restock").headers["Location"]
-        now = [browser.get(ordered), browser.get(restocked)]
-        others = [browser.get("/orders"), browser.get(f"/product/{LAMP}")]
-    stocks = [int(re.findall(r"(\d+) in stock", page.text)[0]) for page in (now[1], others[1])]
+        ordered = visitor.order(LAMP, customer="Grace Hopper").headers["Location"]
+        theirs = other.get("/orders"), other.get(f"/product/{LAMP}")
+        his = by_each_worker(visitor, ordered)
+        restocked = visitor.post(f"/product/{LAMP}/restock").headers["Location"]
+        lamps = by_each_worker(visitor, restocked)
 
-    assert [read_from(page) for page in now] == [primary, primary]
-    assert ["Grace Hopper" in page.text for page in (now[0], others[0])] == [True, False]
-    assert stocks[0] == stocks[1] + 4
-    module_replicas.caught_up()
-    assert "Grace Hopper" in browser.get("/orders").text
+    primary = f"primary {module_replicas.primary.port}"
+    assert {read_from(page) for page in theirs} <= standbys_of(module_replicas)
+    assert [{read_from(page) for page in pages} for pages in (his, lamps)] == [{primary}, {primary}]
+    assert "Grace Hopper" not in theirs[0].text
+    assert all("Grace Hopper" in page.text for page in his)
+    assert {in_stock(page) for page in lamps} == {in_stock(theirs[1]) + 4}
 
 
-def test_lost_standbys_are_not_missed(browser: Browser, module_replicas: Replicas) -> None:
+def in_stock(page: Seen) -> int:
+    return int(re.findall(r"(\d+) in stock", page.text)[0])
+
+
+@pytest.mark.contract("5.read-your-own.2")
+def test_he_sees_it_on_a_standby_that_has_caught_up(visitor: Browser, module_replicas: Replicas) -> None:
+    """A visitor who has just ordered is soon served by the standbys again, and no page on the way lacks the order."""
+    ordered = visitor.order(LAMP, customer="Barbara Liskov").headers["Location"]
+    seen = visitor.get(ordered)
+    pages = [seen]
+
+    def served_by_standbys() -> bool:
+        pages.extend(by_each_worker(visitor, ordered))
+        return {read_from(page) for page in pages[-2 * WORKERS :]} == standbys_of(module_replicas)
+
+    assert "pgdbpool" in visitor.cookies
+    assert eventually(served_by_standbys, 15)
+    assert all("Barbara Liskov" in page.text for page in pages)
+
+
+def test_lost_standbys_are_not_missed(visitor: Browser, module_replicas: Replicas) -> None:
     """With one standby away every page comes from the other, with both away from the primary; back, they serve again."""
     one, other = module_replicas.standbys
     one.kill9()
-    assert {read_from(browser.get("/")) for _ in range(8)} == {f"standby {other.port}"}
+    assert sources(visitor) == {f"standby {other.port}"}
     other.kill9()
-    assert {read_from(browser.get("/")) for _ in range(8)} == {f"primary {module_replicas.primary.port}"}
+    assert sources(visitor) == {f"primary {module_replicas.primary.port}"}
     one.start()
     other.start()
 
-    assert eventually(lambda: {read_from(browser.get("/")) for _ in range(20)} == standbys_of(module_replicas), 15)
+    assert eventually(lambda: sources(visitor) == standbys_of(module_replicas), 15)
 
 
-def test_it_opens_when_the_standbys_have_heard_of_its_tables(module_replicas: Replicas) -> None:
-    """On an empty database a page that a standby cannot show yet is a 503, and then the shop is open."""
+def test_it_opens_before_the_standbys_have_heard_of_its_tables(module_replicas: Replicas) -> None:
+    """On an empty database every page is there at once, though no standby has its tables yet."""
     with opened(module_replicas, "fresh") as visitor:
         with paused(list(module_replicas.standbys)):
-            early = eventually(lambda: first_page(visitor), 15)
-            assert (early.status, "The shop is just opening" in early.text) == (503, True)
-        assert eventually(lambda: [visitor.get("/").status for _ in range(8)] == 8 * [200], 10)
+            first = eventually(lambda: first_page(visitor), 15)
+            seen = [first, *(page for _ in range(4) for page in by_each_worker(visitor.other(), "/"))]
+        assert [page.status for page in seen] == [200] * len(seen)
+        assert {page.text.count('<article class="card">') for page in seen} == {6}
+        assert eventually(lambda: sources(visitor.other()) == standbys_of(module_replicas), 15)
 
 
 def first_page(visitor: Browser) -> Seen | None:

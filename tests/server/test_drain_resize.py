@@ -14,7 +14,7 @@ import pgdbpool
 from pgdbpool import ConfigError, DBOfflineError, PoolTimeout, UnconfiguredGroupError
 from tests.life import Crowd, full, pids_of, thread_of, warm
 from tests.servers import ROLE, Server, eventually
-from tests.several import WHO, Replicas, Several, answering, is_known, state, who
+from tests.several import WHO, Replicas, Several, answering, is_known, state, who, writer, writers
 from tests.usage import fresh_table
 
 pytestmark = pytest.mark.contract("2.call.resize.1")
@@ -142,7 +142,7 @@ def test_drain_by_role(replicas: Replicas, make_pool: Callable[..., Any]) -> Non
     assert answering(pool, read_only=True) == {"primary"}
     pool.resume("standby1")
     assert eventually(lambda: answering(pool, read_only=True) == {"standby1"})
-    assert answering(pool) == {"primary"}
+    assert writers(pool) == {"primary"}
 
 
 def test_a_planned_switchover_by_drain(own_replicas: Replicas, make_pool: Callable[..., Any]) -> None:
@@ -166,7 +166,7 @@ def test_a_planned_switchover_by_drain(own_replicas: Replicas, make_pool: Callab
     assert crowd.errors == []
     assert new.sql(f"SELECT count(*) FROM {ROLE}.planned") == [(len(crowd.all),)]
     assert eventually(lambda: "primary" in answering(pool, read_only=True), 8.0)
-    assert answering(pool) == {"standby1"}
+    assert writers(pool) == {"standby1"}
 
 
 @pytest.mark.contract("5.failover.1")
@@ -176,11 +176,11 @@ def test_what_is_resumed_is_looked_at_anew(own_replicas: Replicas, make_pool: Ca
     assert eventually(lambda: is_known(pool))
     pool.drain("primary")
     own_replicas.standbys[0].promote()
-    assert eventually(lambda: who(pool) == "standby1")
+    assert eventually(lambda: writer(pool) == "standby1")
     own_replicas.primary.freeze()
     pool.resume("primary")
     assert state(pool, "primary") != "up"
-    with Crowd(lambda: who(pool), 4) as crowd:
+    with Crowd(lambda: who(pool, read_only=False), 4) as crowd:
         crowd.goes_on()
         time.sleep(1.0)
     assert {each.value for each in crowd.all} == {"standby1"}

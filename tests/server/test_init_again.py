@@ -14,7 +14,7 @@ import pgdbpool
 from pgdbpool import PoolClosed, PoolTimeout
 from tests.life import Crowd, python, thread_of
 from tests.servers import PASSWORD, ROLE, Server, eventually
-from tests.several import WHO, Replicas, Several, answering, is_known
+from tests.several import WHO, Replicas, Several, answering, is_known, writer
 from tests.usage import fresh_table
 
 pytestmark = pytest.mark.contract("2.call.init.2")
@@ -177,7 +177,7 @@ def test_wait_in_vain(replicas: Replicas) -> None:
         pgdbpool.init(config, wait=0.8)
     assert time.monotonic() - since < 2.0
     assert PASSWORD not in str(caught.value)
-    assert ask() == "primary"
+    assert writer(old) == "primary"
     assert not old.stats()["closed"]
     assert eventually(lambda: "pgdbpool:vain" not in left(replicas))
 

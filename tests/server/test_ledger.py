@@ -13,7 +13,7 @@ import pytest
 import pgdbpool
 from tests.life import Crowd, ticking
 from tests.servers import ROLE, Server, eventually
-from tests.several import WHO, Replicas, answering, is_known
+from tests.several import WHO, Replicas, answering, is_known, writers
 from tests.usage import fresh_table, rows_of
 
 DURATION = 12.0
@@ -154,7 +154,7 @@ def assert_as_before(replicas: Replicas, pool: Any, primary: Server) -> None:
     label = replicas.label(primary)
     others = set(replicas.by_label) - {label}
     assert eventually(lambda: is_known(pool), 8.0), pool.stats()
-    assert answering(pool) == {label}
+    assert writers(pool) == {label}
     assert eventually(lambda: answering(pool, read_only=True) == others, 8.0)
     assert eventually(lambda: all(each["in_use"] == 0 for each in pool.stats()["groups"].values()))
     for server in replicas.servers:

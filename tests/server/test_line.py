@@ -15,7 +15,7 @@ import pytest
 from pgdbpool import NestedCheckout, PoolTimeout, TooManyRequests
 from tests.life import Crowd, outcomes, thread_of
 from tests.servers import eventually
-from tests.several import WHO, Replicas, Several, answering, is_known, who
+from tests.several import WHO, Replicas, Several, answering, is_known, who, writer, writers
 
 pytestmark = pytest.mark.contract("4.waiting.1")
 
@@ -109,9 +109,9 @@ def test_writers_at_the_limit_leave_the_readers_alone(replicas: Replicas, make_p
     assert eventually(lambda: is_known(pool))
     with holding(pool, 2):
         with pytest.raises(PoolTimeout, match=r"2 of 2 are held.*test_line\.py:\d+ \(hold\)"):
-            pool.query("SELECT 1")
+            pool.query("SELECT 1", read_only=False)
         assert answering(pool, read_only=True, timeout=0.1) == {"standby1", "standby2"}
-    assert who(pool) == "primary"
+    assert writer(pool) == "primary"
 
 
 def test_one_server_exhausted_is_no_reason_to_wait(three_servers: Several, make_pool: Callable[..., Any]) -> None:
@@ -135,7 +135,7 @@ def test_nested_checkout_of_a_target(replicas: Replicas, make_pool: Callable[...
     assert eventually(lambda: is_known(pool))
     with pool.handler():
         with pytest.raises(NestedCheckout):
-            pool.query("SELECT 1", timeout=5)
+            pool.query("SELECT 1", read_only=False, timeout=5)
         with pool.handler(read_only=True) as first, pool.handler(read_only=True) as second:
             assert {db.query(WHO).scalar() for db in (first, second)} == {"standby1", "standby2"}
             with pytest.raises(NestedCheckout):
@@ -204,7 +204,7 @@ def test_weights_are_for_reads(replicas: Replicas, make_pool: Callable[..., Any]
     """A primary of weight 0 takes all writes and no reads; a standby of weight 0 only what no other server may read."""
     pool = make_pool(replicas.config(each={"primary": {"weight": 0}, "standby1": {"weight": 0}}))
     assert eventually(lambda: is_known(pool))
-    assert answering(pool) == {"primary"}
+    assert writers(pool) == {"primary"}
     assert eventually(lambda: answering(pool, 30, read_only=True) == {"standby2"})
 
 

@@ -11,7 +11,7 @@ import psycopg2
 import pytest
 
 from tests.servers import ROLE, eventually
-from tests.several import Replicas, is_known, state
+from tests.several import Replicas, answering, is_known, state
 
 pytestmark = [pytest.mark.contract("4.given-back.1", "4.given-back.2", "4.given-back.3"), pytest.mark.every_version]
 
@@ -136,7 +136,7 @@ def test_what_on_connect_left_is_restored_on_a_standby(
 def test_a_session_cleaned_after_its_servers_promotion(own_replicas: Replicas, make_pool: Callable[..., Any]) -> None:
     """What was left behind on a standby is gone after it has become the primary, and its sessions take writes."""
     pool = make_pool(own_replicas.config({"target": "prefer-standby", "connection_count": 1}))
-    assert eventually(lambda: is_known(pool))
+    assert eventually(lambda: answering(pool) == {"standby1", "standby2"})
     with pool.handler() as db:
         label = db.query("SELECT current_setting('cluster_name')").scalar()
         pid = db.query(PID).scalar()

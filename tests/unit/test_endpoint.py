@@ -13,6 +13,7 @@ import pytest
 
 from pgdbpool.config import parse
 from pgdbpool.driver.failures import ConnectFailure
+from pgdbpool.driver.position import Position
 from pgdbpool.engine import endpoint as module
 from pgdbpool.engine.endpoint import Endpoint, latest_error
 from pgdbpool.waiting import View
@@ -22,6 +23,11 @@ PASSWORD = ConnectFailure("password", "password authentication failed")
 FULL = ConnectFailure("full", "too many clients")
 DEAF = ConnectFailure("deaf", "Connection refused")
 STARTING = ConnectFailure("starting", "the database system is starting up")
+
+
+def somewhere() -> Position:
+    """What a standby says that was started at the first moment."""
+    return Position(1.0, 1.0, standby=True, cluster="7", timeline=1, lsn=1, started=1)
 
 
 class Clock:
@@ -294,7 +300,7 @@ def test_a_configured_role_stays() -> None:
 @pytest.mark.contract("5.failover.3")
 def test_two_addresses_are_recognised(endpoint: Endpoint) -> None:
     """What identifies the server behind an address is told to routing."""
-    endpoint.recognised(("7", 1))
+    endpoint.located(somewhere())
     assert endpoint.view().identity == ("7", 1)
 
 
@@ -311,7 +317,7 @@ def test_routing_is_told_what_is_new(clock: Clock) -> None:
     steps: list[Any] = [
         lambda: server.learn(True, False),
         server.connected,
-        lambda: server.recognised(1),
+        lambda: server.located(somewhere()),
         server.overdue,
         server.answered,
         lambda: refuse(server),
@@ -323,11 +329,11 @@ def test_routing_is_told_what_is_new(clock: Clock) -> None:
     assert told == [
         ("unknown", "standby", None),
         ("up", "standby", None),
-        ("up", "standby", 1),
-        ("silent", "standby", 1),
-        ("up", "standby", 1),
-        ("down", "standby", 1),
-        ("drained", "standby", 1),
+        ("up", "standby", ("7", 1)),
+        ("silent", "standby", ("7", 1)),
+        ("up", "standby", ("7", 1)),
+        ("down", "standby", ("7", 1)),
+        ("drained", "standby", ("7", 1)),
     ]
 
 
@@ -387,7 +393,7 @@ def test_a_resumed_server_is_dialled_at_once(endpoint: Endpoint) -> None:
 def test_resuming_what_was_not_drained_changes_nothing(endpoint: Endpoint) -> None:
     """A server that serves goes on serving when it is resumed though nobody had drained it."""
     become(endpoint, "up").learn(False, False)
-    endpoint.recognised(1)
+    endpoint.located(somewhere())
     before = endpoint.view()
     endpoint.resume()
     assert endpoint.view() == before

@@ -1,0 +1,47 @@
+"""What is written over a borrowed connection, for the reads of whoever has it."""
+
+from __future__ import annotations
+
+from pgdbpool.access.desk import Desk
+from pgdbpool.engine.owners import Owner
+from pgdbpool.text import Verdict
+from pgdbpool.waiting import Slot
+
+
+class Scribe:
+    """Takes down the writes of one checkout, where anybody wants to read them elsewhere."""
+
+    __slots__ = ("_desk", "_holders", "_owner", "_slot")
+
+    def __init__(self, desk: Desk, owner: Owner, slot: Slot) -> None:
+        self._desk = desk
+        self._owner = owner
+        self._slot = slot
+        self._holders: list[Owner] = []
+
+    @property
+    def tells(self) -> bool:
+        """Whether the server says how far its WAL is: a standby has written nothing, and some refuse."""
+        return self._slot.shelf.source.position is not None and not self._slot.resource.reports_recovery()
+
+    def note(self, verdict: Verdict | None = None, said: str | None = None) -> None:
+        """A write is done; ``said``: what the server has answered to ``WRITTEN`` behind it."""
+        if not self._slot.resource.reports_recovery():
+            self._desk.wrote(self._owner, verdict, self._slot.shelf.source, said)
+
+    def hand_out(self, owner: Owner) -> None:
+        """From now on that thread has the connection itself, and nobody sees what it does with it."""
+        if self._slot.shelf.source.role == "standby":
+            return
+        self._desk.causal.hold(owner, self)
+        self._holders.append(owner)
+
+    def close(self) -> None:
+        """Nobody has it any more."""
+        for owner in self._holders:
+            self._desk.causal.let_go(owner, self)
+
+
+def scribe(desk: Desk, owner: Owner, slot: Slot, *, read_only: bool) -> Scribe | None:
+    """One for this checkout, if it may write and anybody cares."""
+    return Scribe(desk, owner, slot) if desk.causal.wanted and not read_only else None
