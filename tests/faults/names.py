@@ -27,7 +27,9 @@ def _unshare() -> list[str]:
 
 def why_not() -> str:
     """What is missing here, and how to get it; empty if nothing is."""
-    return "" if _unshare() else "an /etc/hosts of its own: Linux only, as root or with user namespaces (unshare --mount)"
+    return (
+        "" if _unshare() else "an /etc/hosts of its own: Linux only, as root or with user namespaces (unshare --mount)"
+    )
 
 
 class Names:
@@ -42,7 +44,9 @@ class Names:
     @property
     def command(self) -> list[str]:
         """What stands before a program's own arguments."""
-        files = "".join(f"mount --bind {self._folder.name}/{each} /etc/{each} && " for each in ("hosts", "nsswitch.conf"))
+        files = "".join(
+            f"mount --bind {self._folder.name}/{each} /etc/{each} && " for each in ("hosts", "nsswitch.conf")
+        )
         return [*_unshare(), "sh", "-c", f'{files} exec "$0" "$@"']
 
     def point(self, *addresses: str) -> None:

@@ -44,7 +44,10 @@ class Stage:
     @property
     def place(self) -> dict[str, str]:
         """How the servers are reached through the proxies."""
-        return {"host": ",".join(["127.0.0.1"] * len(self.proxies)), "port": ",".join(str(each.port) for each in self.proxies)}
+        return {
+            "host": ",".join(["127.0.0.1"] * len(self.proxies)),
+            "port": ",".join(str(each.port) for each in self.proxies),
+        }
 
     def proxy(self) -> Proxy:
         return self.dice.choice(self.proxies)
@@ -268,10 +271,11 @@ def resized(stage: Stage) -> str:
 
 
 def drained(stage: Stage) -> str:
-    stage.tell("drain")
+    number = stage.dice.randrange(len(stage.proxies))
+    stage.tell(f"drain {number}")
     seconds = stage.last(0.0, 0.5)
-    stage.tell("resume")
-    return f"{seconds:.1f} s"
+    stage.tell(f"resume {number}")
+    return f"server {number}, {seconds:.1f} s"
 
 
 def made_again(stage: Stage) -> str:

@@ -102,7 +102,7 @@ class _Soak:
             samples=self.samples,
             first=first,
             last=last,
-            capacity=(able, self.stage.connections),
+            capacity=(sum(able), self.stage.connections * len(self.stage.proxies)),
             objects=(objects, after),
             gaps=[tuple(each) for each in gaps],
         )
