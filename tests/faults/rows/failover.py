@@ -34,7 +34,7 @@ def switchover(scene: Scene) -> None:
     with scene.load(shares=_MIXED) as load:
         _switch_over(replicas, load, old)
         replicas.follow(old)
-        scene.sleep(4, 1)
+        scene.sleep(4, 0)
     for peer, found in scene.results.items():
         failed = [each for each in load.requests[peer] if each.kind == "read" and each.outcome != "ok"]
         found.problems += [f"{len(failed)} reads failed: {failed[0].error}"] if failed else []
@@ -48,10 +48,10 @@ def old_primary_started(scene: Scene) -> None:
         _switch_over(replicas, load, old)
         replicas.follow()
         old.start()
-        scene.sleep(2, 1)
+        scene.sleep(2, 0.5)
         with load.fault():
             scene.terminate(scene.sessions())
-        scene.sleep(3, 1)
+        scene.sleep(3, 0)
     for peer, found in scene.results.items():
         _judge_old(scene, peer, found, old)
 

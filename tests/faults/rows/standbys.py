@@ -12,6 +12,7 @@ from tests.faults.replicas import READERS, Replicas
 from tests.faults.rows.row import row
 from tests.faults.scene import Load, Scene
 
+_BUSY = "slow 0.02"  # an order: reads that long have 16 threads use all 8 connections
 _MOVED, _BACK = 1.0, 3.0  # seconds until reads go to the other only, and until the one that is back has some
 _QUICK = 0.5  # seconds for a read that goes to a server that answers
 _FLOOD = 0.05  # the share of reads that the primary may have meanwhile
@@ -25,7 +26,7 @@ def standby_killed(scene: Scene) -> None:
     _strike(scene, victim, victim.kill9, victim.start)
 
 
-@row("13b", failed=CONNECTIONS, told=2.0, back=0.1, clean=0.1)
+@row("13b", failed=CONNECTIONS, told=1.7, back=0.1, clean=0.1)
 def standby_frozen(scene: Scene) -> None:
     """Every process of one standby of two stands still: the reads that it has end at their limit, and so on as before."""
     replicas = Replicas(scene)
@@ -33,7 +34,7 @@ def standby_frozen(scene: Scene) -> None:
     _strike(scene, victim, victim.freeze, victim.thaw)
 
 
-@row("13c", needs=why_not, failed=CONNECTIONS, told=2.0, back=0.1, clean=0.1)
+@row("13c", needs=why_not, failed=CONNECTIONS, told=1.7, back=0.1, clean=0.1)
 def standby_cut_off(scene: Scene) -> None:
     """The kernel drops every packet to and from one standby of two: the same."""
     net = scene.entered(Namespace())
@@ -43,13 +44,14 @@ def standby_cut_off(scene: Scene) -> None:
 
 
 def _strike(scene: Scene, victim: Cluster, begin: Callable[[], object], end: Callable[[], object]) -> None:
-    """Under a load of reads, which the other pools send to the standbys by libpq's words."""
+    """Under a load of reads, which the others send to the standbys by libpq's words."""
     with scene.load(shares={"read": 100}, place=READERS) as load:
+        load.order(_BUSY)
         _await_reads(scene, victim, 10.0)
         with load.fault() as struck:
             begin()
             struck()
-            scene.sleep(6, 2)
+            scene.sleep(6, 2.2)
             end()
         _await_reads(scene, victim, _BACK)
     for peer, found in scene.results.items():
