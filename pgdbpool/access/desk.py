@@ -33,6 +33,11 @@ _TOO_EARLY = (
 _NAMES = ("CREATE", "ALTER", "DROP")  # what changes what names stand for
 
 
+def may_write_to(slot: Slot) -> bool:
+    """Whether what is written there belongs to the history that standbys replay."""
+    return not slot.resource.reports_recovery() and slot.shelf.source.options.role != "standby"
+
+
 class Desk:
     """One group's defaults beside the group itself. Times in seconds, ``query_timeout`` in milliseconds."""
 
@@ -85,6 +90,8 @@ class Desk:
         deadline = monotonic() + patience
         group, servers = self.group, [shelf.source for shelf in self.reading.shelves]
         standbys_only = self._resort is self.reading
+        if standbys_only and all(server.mute for server in servers):
+            return group.checkout(owner, patience)
         while mark := self.causal.shown(owner, servers, deadline - monotonic() if standbys_only else None):
             slot = group.checkout(owner, max(0.0, deadline - monotonic()), self.reading, mark)
             if slot.shelf.source.shows(mark):
@@ -142,7 +149,7 @@ class Desk:
                 soiled = not verdict.clean or limit != session.limit or not plain(params)
                 sent = True
                 cursor = session.execute(prefix + sql if prefix else sql, params, limit)
-                if not (reads or only_reads) and self.causal.wanted and not session.reports_recovery():
+                if not (reads or only_reads) and self.causal.wanted and may_write_to(slot):
                     self.wrote(owner, verdict)
                 return answer(cursor)
             except DBQueryError:

@@ -67,6 +67,7 @@ def _asked(xid: int, desk: Desk, owner: Owner, patience: float) -> tuple[str | N
     slot = desk.checkout(owner, patience, reads=False)
     try:
         now = sample(slot.resource, _MOMENT)
+        slot.shelf.source.located(now)
         try:
             [(status,)] = slot.resource.ask("SELECT pg_catalog.pg_xact_status(%s::text::xid8)", (xid,), _MOMENT)
         except Refused as refused:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pgdbpool.access.desk import Desk
+from pgdbpool.access.desk import Desk, may_write_to
 from pgdbpool.engine.owners import Owner
 from pgdbpool.text import Verdict
 from pgdbpool.waiting import Slot
@@ -22,11 +22,11 @@ class Scribe:
     @property
     def tells(self) -> bool:
         """Whether the server says how far its WAL is: a standby has written nothing, and some refuse."""
-        return self._slot.shelf.source.position is not None and not self._slot.resource.reports_recovery()
+        return self._slot.shelf.source.position is not None and may_write_to(self._slot)
 
     def note(self, verdict: Verdict | None = None, said: str | None = None) -> None:
         """A write is done; ``said``: what the server has answered to ``WRITTEN`` behind it."""
-        if not self._slot.resource.reports_recovery():
+        if may_write_to(self._slot):
             self._desk.wrote(self._owner, verdict, self._slot.shelf.source, said)
 
     def hand_out(self, owner: Owner) -> None:

@@ -19,6 +19,8 @@ FROM pg_catalog.pg_current_wal_insert_lsn() AS p, LATERAL pg_catalog.pg_walfile_
 
 # One statement, because a promotion may come between two. The functions that fail on the other kind of server are behind
 # CASE, which a volatile function is not folded out of (manual, 9.18). One text, which no type caster of the user's changes.
+# The checkpoint that ends a recovery has nothing between its redo point and itself (an online one has, at least what runs), and
+# the crash has discarded the statistics after the server's start (a shutdown's checkpoint, which looks alike, does not).
 _SAMPLE = f"""
 SELECT pg_catalog.concat_ws('|', standby::text, system_identifier::text,
   greatest(timeline_id, min_recovery_end_timeline)::text,
@@ -27,7 +29,10 @@ SELECT pg_catalog.concat_ws('|', standby::text, system_identifier::text,
     AND pg_catalog.pg_last_wal_receive_lsn() <= pg_catalog.pg_last_wal_replay_lsn())::text, '') ELSE '' END,
   CASE WHEN standby THEN coalesce(extract(epoch FROM
     pg_catalog.clock_timestamp() - pg_catalog.pg_last_xact_replay_timestamp())::text, '') ELSE '' END,
-  next_xid::text, pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text,
+  CASE WHEN redo_lsn = checkpoint_lsn AND pg_catalog.current_setting('wal_level') <> 'minimal'
+    AND pg_catalog.pg_postmaster_start_time() < pg_catalog.pg_stat_get_bgwriter_stat_reset_time()
+    THEN next_xid::text ELSE '0:0' END,
+  pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text,
   (pg_catalog.current_setting('synchronous_standby_names') <> '')::text,
   coalesce(pg_catalog.pg_stat_get_bgwriter_stat_reset_time()::text, ''), pg_catalog.pg_postmaster_start_time()::text)
 FROM pg_catalog.pg_is_in_recovery() AS standby, pg_catalog.pg_control_system(),
@@ -43,7 +48,7 @@ class Position:
 
     ``lsn``: what a primary has written, what a standby has replayed. ``complete``: a standby streams, and has replayed all
     that it received. ``age``: seconds since the last transaction that it replayed, by both servers' clocks. ``next_xid``:
-    every transaction id below it is in this server's history, ``checkpoint_xid``: and was at its last checkpoint.
+    every transaction id below it is in this server's history, ``recovered_xid``: and was when it came back from a crash, 0 where that is not known any more.
     ``synchronous``: commits wait for standbys. ``unbroken``: changes when it crashes (which discards its statistics).
     ``started``: when the server did.
     """
@@ -57,7 +62,7 @@ class Position:
     complete: bool = False
     age: float | None = None
     next_xid: int = 0
-    checkpoint_xid: int = 0
+    recovered_xid: int = 0
     synchronous: bool = False
     unbroken: str = ""
     started: str = ""
@@ -67,8 +72,8 @@ def sample(session: Session, limit: float) -> Position:
     """Ask for all of it, within ``limit`` seconds. Raises what ``Session.ask`` raises."""
     asked = monotonic()
     [(said,)] = session.ask(_SAMPLE, None, limit)
-    standby, cluster, timeline, place, complete, age, checkpoint, xmax, synchronous, unbroken, started = said.split("|")
-    epoch, _, xid = checkpoint.partition(":")
+    standby, cluster, timeline, place, complete, age, recovered, xmax, synchronous, unbroken, started = said.split("|")
+    epoch, _, xid = recovered.partition(":")
     session.in_recovery = standby == "true"
     return Position(
         asked,

@@ -50,7 +50,8 @@ class Endpoint:
         # on those that were not may be given out again.
         self.kept_xid = 0
         self._unbroken = ""
-        self.foreign = self.fenced = self.lags = False
+        self.foreign = self.fenced = False
+        self.refuses = False  # to say where it is
         self.history = history or History()
         self.answered_at: float | None = None  # the last probe; written by the Monitor alone
         self.last_error: BaseException | None = None
@@ -175,7 +176,7 @@ class Endpoint:
                 if position.standby:
                     self.kept_xid = position.next_xid
                 elif position.unbroken != self._unbroken:
-                    self.kept_xid = position.checkpoint_xid
+                    self.kept_xid = position.recovered_xid
                 self._unbroken = position.unbroken
         # A cluster's servers share its identifier, but not the start: both are equal for two addresses of one server.
         if not self._note(cluster=position.cluster, identity=(position.cluster, position.started)) and first:
@@ -249,6 +250,12 @@ class Endpoint:
             return NO_LAG  # by configuration; PostgreSQL knows no lag of a logical replica
         now = position.heard if now is None else now
         return self.history.lag(position.lsn, position.complete, position.age, position.heard, now)
+
+    @property
+    def mute(self) -> bool:
+        """Whether nobody can tell what it has replayed: it refuses to say, or is a standby by configuration alone."""
+        position = self.position
+        return self.refuses or (position is not None and self.role == "standby" and not position.standby)
 
     def shows(self, mark: Mark) -> bool:
         """Whether what was written up to there can be read there."""

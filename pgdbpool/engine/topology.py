@@ -30,7 +30,6 @@ class Topology:
         self.endpoints = [Endpoint(each, changed, self.history) for each in options]
         self.known = Ours()
         self.moved: Callable[[], None] = lambda: None
-        self._dumb: set[str] = set()
         self.after_fork_in_child()
 
     def after_fork_in_child(self) -> None:
@@ -44,7 +43,7 @@ class Topology:
 
         ``read_only``: whether its sessions are so by default, where this one does not tell.
         """
-        if endpoint.label not in self._dumb:
+        if not endpoint.refuses:
             try:
                 position = sample(session, limit)
                 if read_only is None:
@@ -52,7 +51,7 @@ class Topology:
                 self._take(endpoint, position, session.read_only if read_only is None else read_only)
                 return
             except Refused as error:
-                self._dumb.add(endpoint.label)  # no right to ask, or no PostgreSQL as we know it
+                endpoint.refuses = True  # no right to ask, or no PostgreSQL as we know it
                 log.warning(_REFUSED, endpoint.label, error)
         session.ask_role(limit)
         endpoint.learn(session.in_recovery, session.read_only if read_only is None else read_only)

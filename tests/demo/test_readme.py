@@ -16,6 +16,7 @@ from pgdbpool.demo.cluster import Cluster
 
 from ..conftest import eventually
 from ..servers import _free_port
+from ..several import Replicas
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -79,3 +80,33 @@ assert pgdbpool.query("SELECT balance FROM account ORDER BY id").fetchall() == [
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "product.tsv").read_text().startswith("42\tink")
+
+
+def test_a_list_of_hosts_is_all_it_takes(module_replicas: Replicas, tmp_path: Path) -> None:
+    """The block of several servers, with the first one's application, reads from standbys what it has written."""
+    module_replicas.primary.sql(
+        "ALTER ROLE web PASSWORD 'secret'; CREATE TABLE web.product AS SELECT 42 AS id, 'ink' AS name, 5 AS price;"
+        "ALTER TABLE web.product OWNER TO web"
+    )
+    module_replicas.caught_up()
+    program = "def application" + blocks()[0].split("def application")[1] + blocks()[2]
+    for number, server in enumerate(module_replicas.servers, 1):
+        program = program.replace(f'"host": "db{number}"', f'"host": "127.0.0.1", "port": {server.port}')
+    end = """
+found = set()
+while found != {(True, 6)}:  # as soon as the standbys are reached and the names are known
+    found = {tuple(pgdbpool.query("SELECT pg_is_in_recovery(), price FROM product").one()) for _ in range(9)}
+    assert {price for _, price in found} == {6}
+print(application({}, lambda status, headers: print(status)))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program + end],
+        cwd=tmp_path,
+        env={**os.environ, "COOKIE_SECRET": "of this test"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("200 OK\n[b'PostgreSQL ")

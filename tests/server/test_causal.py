@@ -63,6 +63,7 @@ def pool(cluster: Replicas) -> Iterator[Any]:
 @pytest.fixture
 def owned(pool: Any, cluster: Replicas) -> Any:
     """The pool in a test whose thread has written nothing that the standbys do not show."""
+    by_transaction(pool, next(numbers))  # whose place is known at once
     cluster.caught_up()
     assert eventually(lambda: thread_reads_on_standbys(pool), 15.0)
     return pool
@@ -575,6 +576,11 @@ def seen_with(pool: Any, token: str | None) -> Any:
         return pool.query(READ).one()[0]
 
 
+def stale_with(pool: Any, token: str | None, number: int) -> dict[str, Any]:
+    with pool.causal(token):
+        return stale(pool, number)
+
+
 @pytest.mark.contract("5.read-your-own.4")
 @pytest.mark.parametrize("way", ["query", "transaction", "connection", "getconn"])
 def test_a_token_takes_it_to_another_thread(owned: Any, cluster: Replicas, way: str) -> None:
@@ -584,12 +590,8 @@ def test_a_token_takes_it_to_another_thread(owned: Any, cluster: Replicas, way: 
         WRITES[way](owned, number)
         token = owned.causal_token()
 
-        def elsewhere() -> tuple[Any, ...]:
-            with owned.causal(token):
-                inside = stale(owned, number)
-            return inside, owned.query(READ).one()[0]
-
-        assert thread_of(elsewhere).result().value == ({}, before)
+        assert thread_of(lambda: [seen_with(owned, token), owned.query(READ).one()[0]]).result().value == [number, before]
+        assert thread_of(stale_with, owned, token, number).result().value == {}
         with pgdbpool.Pool(configured(cluster)) as other:
             assert thread_of(seen_with, ready(other), token).result().value == number
     assert thread_of(lambda: [owned.causal_token(), seen_with(owned, token)]).result().value == [None, number]

@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 
-from pgdbpool.waiting import Need, Role, View, needs
+from pgdbpool.waiting import Lag, Need, Role, View, lags, needs
 from pgdbpool.waiting.routing import Aim, aim
 
 NEEDED = ("prefer-standby", 3)  # has a last resort
@@ -14,7 +14,8 @@ NEEDS: tuple[Need, ...] = ("any", "primary", "read-write", "standby", "read-only
 WRITING: tuple[Need, ...] = ("primary", "read-write")
 
 # A server in the tables below: P primary, R primary that refuses writes by default, S standby, ? not known yet;
-# + there, - away, neither: not reached yet; ! drained; 0 weight 0; f configured role; a or b: the machine behind it.
+# + there, - away, neither: not reached yet; ! drained; 0 weight 0; f configured role; a or b: the machine behind it;
+# ~ lagging; x fenced; * foreign.
 ROLES: dict[str, tuple[Role, bool]] = {
     "P": ("primary", False),
     "R": ("primary", True),
@@ -26,7 +27,7 @@ ROLES: dict[str, tuple[Role, bool]] = {
 def view(word: str) -> View:
     role, read_only = ROLES[word[0]]
     marks = set(word[1:])
-    assert marks <= set("+-!0fab")
+    assert marks <= set("+-!0fab~x*")
     return View(
         role=role,
         read_only=read_only,
@@ -36,6 +37,9 @@ def view(word: str) -> View:
         weight=0.0 if "0" in marks else 1.0,
         identity=next(iter(marks & {"a", "b"}), None),
         fixed="f" in marks,
+        lagging="~" in marks,
+        fenced="x" in marks,
+        foreign="*" in marks,
     )
 
 
@@ -164,6 +168,64 @@ def test_two_addresses_of_one_server(servers: str, need: Need, answer: tuple[int
     assert aimed(need, servers).serve == answer
 
 
+#                      any  primary read-write standby read-only prefer-standby
+LATE = """
+    P+  S+~ S+      |  012     0        0         2        2          2
+    P+  S+~ S+~     |  012     0        0         -        -          0
+    P+~ S+  S+      |  012     0        0        12       12         12
+    P-  S+~ S+~     |  12      0        0         -        -          0
+    P-  S+~ S+      |  12      0        0         2        2          2
+    P+  S+~ S-      |  01      0        0         2        2          0
+    P+  S-~ S-~     |   0      0        0         -        -          0
+    P+  S~  S~      |   0      0        0         -        -          0
+    R+  S+~         |  01      0        -         -        0          0
+    R+  S+~ P+      |  012     0        2         -        0         02
+    P+0 S+~         |   1      0        0         -        -          0
+    P+  S+~0 S+     |  02      0        0         2        2          2
+    P+! S+~         |   1      -        -         -        -          -
+    S+~ S+~         |  01      -        -         -        -          -
+    P+f S+f~        |  01      0        0         -        -          0
+    P+a S+a~ S+b    |  012     0        0         2        2          2
+    ?+~ S+          |  01      0        0        01       01         01
+"""
+
+
+@pytest.mark.contract("5.eligible.1", "5.eligible.2")
+@pytest.mark.parametrize(("servers", "need", "answer"), rows(LATE), ids=str)
+def test_who_lags_serves_no_reads(servers: str, need: Need, answer: tuple[int, ...]) -> None:
+    """A standby further behind than the group allows serves no read; where none is left it is the primary, if it may."""
+    assert aimed(need, servers).serve == answer
+
+
+#                      any  primary read-write standby read-only prefer-standby
+OUT = """
+    P+x P+          |  01      1        1         -        -          1
+    P+  P+x         |  01      0        0         -        -          0
+    P+x S+ S+       |  012     -        -        12       12         12
+    P+x P- S+       |  02      1        1         2        2          2
+    P-x P+ S+       |  12      1        1         2        2          2
+    R+x R+          |  01      1        -         -        1          1
+    P+  S+* S+      |  012     0        0         2        2          2
+    P+  S+* S+*     |  012     0        0         -        -          0
+    P+* S+ S+       |  012     -        -        12       12         12
+    P+* P+ S+       |  012     1        1         2        2          2
+    P+* S+* S+*     |  012     -        -         -        -          -
+    ?+* P+          |  01      1        1         -        -          1
+    P+  S+*~ S+~    |  012     0        0         -        -          0
+    P+  S+*0 S+     |  02      0        0         2        2          2
+    P+a S+*a S+     |  012     0        0         2        2          2
+    P+xa P+b        |  01      1        1         -        -          1
+    P+  ?*          |   0      0        0         -        -          0
+"""
+
+
+@pytest.mark.contract("5.failover.2", "5.failover.4", "5.target-any.1")
+@pytest.mark.parametrize(("servers", "need", "answer"), rows(OUT), ids=str)
+def test_who_is_out_serves_nobody(servers: str, need: Need, answer: tuple[int, ...]) -> None:
+    """A server of another cluster and a primary whose time is over serve nobody but ``any``, whatever else may be away."""
+    assert aimed(need, servers).serve == answer
+
+
 # -- several: where connections are kept, and who may yet serve -------------------------------------------------------
 
 #                      any  primary read-write standby read-only prefer-standby
@@ -214,38 +276,46 @@ def test_who_may_yet_serve(servers: str, need: Need, answer: tuple[int, ...]) ->
 
 # -- what holds for all of them ---------------------------------------------------------------------------------------
 
-MARKS = ("", "!", "0", "f", "!f", "0f")
+MARKS = ("", "!", "0", "f", "!f", "0f", "~", "~0", "x", "*", "~*")
 EACH = [role + health + marks for role, health, marks in product("?PRS", ("", "+", "-"), MARKS)]
 PAIRS = [(first, second) for first, second in product(EACH, EACH)]
 SUITS = {(role, need): bool(answer) for role, need, answer in rows(ALONE)}
 
 
+def may_serve(word: str, need: Need) -> bool:
+    """By itself: of the right role, not drained, neither foreign nor fenced, and not too late for a read."""
+    out = "!" in word or (need != "any" and bool(set(word) & set("x*")))
+    late = word[0] == "S" and "~" in word and need not in ("any", *WRITING)
+    return SUITS[word[0], need] and not (out or late)
+
+
 @pytest.mark.parametrize("need", NEEDS)
 def test_nobody_serves_whom_it_must_not(need: Need) -> None:
-    """Of any two servers none serves that is drained or of the wrong role, and one does if any may."""
+    """Of any two servers none serves that must not, and one does if any may; connections are kept to who lags, too."""
     for pair in PAIRS:
-        may = [i for i, word in enumerate(pair) if SUITS[word[0], need] and "!" not in word]
+        may = {i for i, word in enumerate(pair) if may_serve(word, need)}
+        kept = {i for i, word in enumerate(pair) if may_serve(word.replace("~", ""), need)}
         found = aimed(need, " ".join(pair))
-        assert set(found.serve) <= set(may) >= set(found.keep), pair
-        assert bool(found.serve) is bool(may) is bool(found.keep), pair
+        assert set(found.serve) <= may, pair
+        assert set(found.keep) <= kept, pair
+        assert (bool(found.serve), bool(found.keep)) == (bool(may), bool(kept)), pair
 
 
 @pytest.mark.parametrize("need", NEEDS)
 def test_who_is_there_serves(need: Need) -> None:
     """Of any two servers only those serve that are there, if any that may is; and of these but one is written to."""
     for pair in PAIRS:
-        may = [word for word in pair if SUITS[word[0], need] and "!" not in word]
         found = aimed(need, " ".join(pair))
-        if any("+" in word for word in may):
+        if any("+" in word and may_serve(word, need) for word in pair):
             assert all("+" in pair[i] for i in found.serve), pair
             assert len(found.serve) == 1 or need not in WRITING, pair
 
 
 @pytest.mark.contract("5.target-any.1")
 def test_any_never_looks_at_roles() -> None:
-    """For ``any`` the answer is the same whatever the roles are, and whether they are configured."""
+    """For ``any`` the answer is the same whatever role, lag, cluster and timeline are."""
     for pair in PAIRS:
-        plain = " ".join("?" + word[1:].replace("f", "") for word in pair)
+        plain = " ".join("?" + "".join(mark for mark in word[1:] if mark not in "f~x*") for word in pair)
         assert aimed("any", " ".join(pair)) == aimed("any", plain), pair
 
 
@@ -274,3 +344,33 @@ def test_who_serves_may_be_hoped_for(need: Need) -> None:
 def test_what_a_target_needs(target: str, servers: int, answer: tuple[Need, Need]) -> None:
     """``auto`` writes to the primary and reads from a standby, or takes the only server as it is; libpq's words mean both."""
     assert needs(target, servers) == answer
+
+
+# -- lag --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.contract("5.eligible.1", "3.group.max_lag.1")
+@pytest.mark.parametrize(
+    ("lag", "seconds", "octets", "fresh", "already"),
+    [
+        (Lag(0.0, 0), 5.0, None, False, False),
+        (Lag(5.0, 0), 5.0, None, False, True),
+        (Lag(5.1, 0), 5.0, None, True, True),
+        (Lag(2.5, 0), 5.0, None, False, False),
+        (Lag(2.6, 0), 5.0, None, False, True),
+        (Lag(99.0, 10**9), None, None, False, False),
+        (Lag(None, None), None, None, False, False),
+        (Lag(None, 0), 5.0, None, True, True),  # unknown is too much where a limit is asked
+        (Lag(0.0, None), 5.0, None, False, False),
+        (Lag(0.0, None), 5.0, 100, True, True),
+        (Lag(0.0, 100), 5.0, 100, False, True),
+        (Lag(0.0, 101), None, 100, True, True),
+        (Lag(0.0, 50), None, 100, False, False),
+        (Lag(9.0, 10), 5.0, 100, True, True),
+        (Lag(1.0, 1000), 5.0, 100, True, True),
+    ],
+)
+def test_what_is_too_much(lag: Lag, seconds: float | None, octets: int | None, fresh: bool, already: bool) -> None:
+    """More than a limit is; an unknown lag where there is one; and who was too late comes back at half of each."""
+    assert lags(lag, seconds, octets, already=False) is fresh
+    assert lags(lag, seconds, octets, already=True) is already
