@@ -92,7 +92,7 @@ class Limits:
     attempts: int | None = None
     rate: float | None = None
     says: str = ""
-    never: str = "(?!)"
+    never: str = ""
     written: bool = False
     slower: float | None = None
 
@@ -274,7 +274,7 @@ def _without_reason(bad: Sequence[Request], windows: Sequence[Window], limits: L
 
 
 def _forbidden(bad: Sequence[Request], limits: Limits) -> list[str]:
-    found = [each.error for each in bad if re.search(limits.never, each.error)]
+    found = [each.error for each in bad if limits.never and re.search(limits.never, each.error)]
     return [f"{len(found)} errors say {limits.never!r}: {in_short(found[0])}"] if found else []
 
 

@@ -57,4 +57,7 @@ class Names:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._folder.cleanup()
