@@ -13,17 +13,10 @@ from pgdbpool.driver.position import Position
 pytestmark = pytest.mark.contract("4.a-write-that.3")
 
 XID = 1000
-<<<<<<< HEAD
-BEFORE = Position(1.0, 1.1, False, "ours", 3, 5000, next_xid=990, recovered_xid=900, unbroken="monday")
-SYNCHRONOUS = replace(BEFORE, synchronous=True)
-SAME = replace(BEFORE, asked=9.0, heard=9.1, lsn=6000, next_xid=1010)
-CHECKPOINT = replace(SAME, recovered_xid=1005)
-=======
 BEFORE = Position(1.0, 1.1, False, "ours", 3, 5000, next_xid=990, unbroken="monday")
 SYNCHRONOUS = replace(BEFORE, synchronous=True)
 SAME = replace(BEFORE, asked=9.0, heard=9.1, lsn=6000, next_xid=1010)
 IDLE = replace(SAME, next_xid=990)
->>>>>>> causal
 CRASHED = replace(SAME, unbroken="tuesday", recovered_xid=1001)
 PROMOTED = replace(SAME, timeline=4, unbroken="other")
 SAID = ("committed", "aborted", None, "in progress", "nonsense")
