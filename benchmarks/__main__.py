@@ -12,7 +12,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks import absent, causal, checkout, choosing, lost, machine, roundtrips, rows, scale, shares, threads, web
+from benchmarks import (
+    absent,
+    causal,
+    checkout,
+    choosing,
+    failover,
+    lost,
+    machine,
+    roundtrips,
+    rows,
+    scale,
+    shares,
+    threads,
+    web,
+)
 from benchmarks.report import Row, in_words, summary
 from benchmarks.server import Server, running
 
@@ -28,6 +42,7 @@ MEASURES: dict[str, Callable[[Server, int | None], Row]] = {
     "choosing": choosing.measure,
     **lost.MEASURES,
     "absent": absent.measure,
+    **failover.MEASURES,
     **causal.MEASURES,
 }
 

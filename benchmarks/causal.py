@@ -45,16 +45,18 @@ def _served() -> Iterator[tuple[Replicas, int]]:
             owner.query(f"CREATE TABLE {visited.TABLE} (id int PRIMARY KEY)")
         servers.caught_up()
         environment = {visited.CONFIG: json.dumps(_configured(servers))}
-        ask = lambda port: Client(port).get("/read/0")  # noqa: E731
-        with gunicorn("benchmarks.visited:make()", environment, 2, 16, ask) as port:
+        with gunicorn("benchmarks.visited:make()", environment, workers=2, threads=16) as port:
             read: set[tuple[int, str]] = set()
-            until(lambda: read.add(_read(port)) or len({each for each in read if each[1] != LABELS[0]}) == 4)
+            until(partial(_both_read_from_standbys, port, read))
             yield servers, port
 
 
-def _read(port: int) -> tuple[int, str]:
-    worker, _, server = Client(port).get("/read/0")
-    return worker, server
+def _both_read_from_standbys(port: int, read: set[tuple[int, str]]) -> bool:
+    """Ask once more; ``read`` are the workers and the servers so far."""
+    worker, _, server = Client(port).get("/0")
+    if server != LABELS[0]:
+        read.add((worker, server))
+    return len(read) == 4
 
 
 def behind(_: Server, rounds: int | None) -> Row:

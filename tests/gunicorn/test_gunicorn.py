@@ -48,9 +48,7 @@ def application(environ, start_response):
 class Gunicorn:
     """A gunicorn with the application above, or another one, on a free port."""
 
-    def __init__(
-        self, folder: Path, config: dict[str, Any], *options: str, warm: bool = False, app: str = APP
-    ) -> None:
+    def __init__(self, folder: Path, config: dict[str, Any], *options: str, warm: bool = False, app: str = APP) -> None:
         (folder / "config.json").write_text(json.dumps(config))
         (folder / "shop.py").write_text(app.replace("{warm}", str(warm)))
         # newer ones make a socket in the home directory

@@ -593,7 +593,10 @@ def test_a_token_takes_it_to_another_thread(owned: Any, cluster: Replicas, way: 
         WRITES[way](owned, number)
         token = owned.causal_token()
 
-        assert thread_of(lambda: [seen_with(owned, token), owned.query(READ).one()[0]]).result().value == [number, before]
+        assert thread_of(lambda: [seen_with(owned, token), owned.query(READ).one()[0]]).result().value == [
+            number,
+            before,
+        ]
         assert thread_of(stale_with, owned, token, number).result().value == {}
         with pgdbpool.Pool(configured(cluster)) as other:
             assert thread_of(seen_with, ready(other), token).result().value == number

@@ -6,7 +6,6 @@ import http.client
 import itertools
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import psycopg2
