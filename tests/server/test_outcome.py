@@ -12,6 +12,7 @@ from typing import Any
 import psycopg2
 import pytest
 
+import pgdbpool
 from pgdbpool import DBConnectionError, InDoubt
 from tests.faults.proxy import Proxy
 from tests.life import thread_of
@@ -212,13 +213,8 @@ def test_where_nobody_may_ask(module_server: Server, pool: Any, proxy: Proxy, wh
         module_server.sql("GRANT EXECUTE ON FUNCTION pg_catalog.pg_xact_status(xid8) TO PUBLIC")
 
 
-<<<<<<< HEAD
-@pytest.mark.parametrize(("when", "how"), LOST)
-def test_independent_servers(three_servers: Several, make_pool: Callable[..., Any], when: Any, how: Any) -> None:
-=======
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_independent_servers(three_servers: Several, make_pool: Callable[..., Any], when: Any) -> None:
->>>>>>> causal
     """``target: any`` over servers that count by themselves: the one that was asked counts, or it is "unknown"."""
     for server in three_servers.servers:
         fresh_table(server, TABLE, "id int PRIMARY KEY")
@@ -329,9 +325,7 @@ def test_the_number_is_given_out_again(
 ) -> None:
     """What was in no WAL when the server crashed is forgotten, its number too: another's "committed" is not taken for ours."""
     doubt = Doubt(pool, proxy, module_server, "before")
-    [(ours,)] = module_server.sql(
-        "SELECT backend_xid::text::bigint FROM pg_stat_activity WHERE backend_xid IS NOT NULL"
-    )
+    [(ours,)] = module_server.sql("SELECT backend_xid::text::bigint FROM pg_stat_activity WHERE backend_xid IS NOT NULL")
     proxy.refuse()
     ENDS[end](module_server)
     given = [module_server.sql("SELECT pg_current_xact_id()::text::bigint")[0][0] for _ in range(3)]
@@ -348,9 +342,7 @@ def test_the_number_is_given_out_again(
 
 def probed(server: Server) -> bool:
     """Whether a pool's probe was answered, since the server is back."""
-    return bool(
-        server.sql("SELECT 1 FROM pg_stat_activity WHERE application_name = 'pgdbpool:monitor' AND state = 'idle'")
-    )
+    return bool(server.sql("SELECT 1 FROM pg_stat_activity WHERE application_name = 'pgdbpool:monitor' AND state = 'idle'"))
 
 
 # -- another takes over -----------------------------------------------------------------------------------------------
@@ -373,9 +365,7 @@ class Failover:
         assert eventually(lambda: is_known(self.pool))
 
     def _synchronous_standbys(self) -> int:
-        return int(
-            self.replicas.primary.sql("SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'quorum'")[0][0]
-        )
+        return int(self.replicas.primary.sql("SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'quorum'")[0][0])
 
     def doubt(self, when: Any) -> Doubt:
         return Doubt(self.pool, self.proxy, self.replicas.primary, when)
