@@ -1,5 +1,4 @@
-"""What the servers themselves say of a statement: each is run on the primary and on a standby, and nothing is taken from
-what the pool knows of functions.
+"""What the servers themselves say of a statement; nothing is taken from what the pool knows of functions.
 
 It is run in a transaction on the primary, which is looked at from inside and rolled back; on a standby; once more on the
 primary where the two answers differ; and in autocommit on the primary. Each run has a session of its own.
@@ -25,7 +24,8 @@ SELECT (SELECT md5(string_agg(name || '=' || setting, ' ' ORDER BY name)) FROM p
     WHERE name NOT IN ('transaction_read_only', 'in_hot_standby') AND name NOT LIKE 'plpgsql.%') AS settings,
   current_setting('corpus.touched', true) AS touched, current_user || ' ' || session_user AS role,
   (SELECT string_agg(name, ' ') FROM pg_prepared_statements) AS prepared,
-  (SELECT string_agg(name, ' ') FROM pg_cursors) AS cursors, (SELECT string_agg(c, ' ') FROM pg_listening_channels() AS c) AS listening,
+  (SELECT string_agg(name, ' ') FROM pg_cursors) AS cursors,
+  (SELECT string_agg(c, ' ') FROM pg_listening_channels() AS c) AS listening,
   (SELECT string_agg(relname, ' ') FROM pg_class WHERE relnamespace = pg_my_temp_schema()) AS temporary,
   (SELECT string_agg(concat_ws(' ', mode, classid, objid), ', ') FROM pg_locks
     WHERE pid = pg_backend_pid() AND locktype = 'advisory') AS advisory

@@ -109,7 +109,10 @@ def test_what_somebody_else_changes(home: Replicas, wired: Wired, monkeypatch: p
 def test_one_name_in_two_schemas(home: Replicas) -> None:
     """A stable and a volatile function of one name: only who says which may have it run on a standby."""
     with Wired(home, {"settings": {"search_path": "a, web"}}) as wired:
-        cases = [Case(text) for text in ("SELECT a.report()", 'SELECT "a"."report"()', "SELECT b.report()", "SELECT report()")]
+        cases = [
+            Case(text)
+            for text in ("SELECT a.report()", 'SELECT "a"."report"()', "SELECT b.report()", "SELECT report()")
+        ]
         wired.learn(cases)
         where = [wired.send(case).servers in STANDBYS for case in cases]
     assert where == [True, True, False, False]

@@ -10,6 +10,7 @@ from typing import Any
 import psycopg2
 
 import pgdbpool
+from pgdbpool.text import look
 from tests.life import thread_of
 from tests.routing.corpus import Case
 from tests.routing.judge import Answer, plain_rows, session
@@ -66,14 +67,17 @@ class Wired:
         """Return when the pool knows what the names in these texts stand for, and those in the views behind them."""
         desk = self.pool.desk(None)
         texts = [self._written_out(case) for case in cases]
-        while not all([self._is_known(desk, text) for text in texts]):  # all of them: each wishes for its names
+        while self._wishes(desk, texts):
             assert eventually(lambda: not desk._catalog._wished), "nobody learns the names"
 
     @staticmethod
-    def _is_known(desk: Any, text: str) -> bool:
-        verdict = pgdbpool.text.look(text)
-        desk._catalog.allows(text, verdict, desk.options.standby_functions)
-        return not desk._catalog._wished
+    def _wishes(desk: Any, texts: list[str]) -> bool:
+        """Ask for all of them; whether a name was unknown."""
+        wished = False
+        for text in texts:
+            desk._catalog.allows(text, look(text), desk.options.standby_functions)
+            wished = wished or bool(desk._catalog._wished)
+        return wished
 
     def _written_out(self, case: Case) -> str:
         with self._plain.cursor() as cursor:
