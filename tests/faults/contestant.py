@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -26,13 +26,16 @@ class Broken(RuntimeError):
 
 
 class Contestant:
-    """A pool under a script, in a process of its own: see ``tests.faults.client.__main__`` for the job's parts."""
+    """A pool under a script, in a process of its own: see ``tests.faults.client.__main__`` for the job's parts.
 
-    def __init__(self, job: Mapping[str, Any], environment: Mapping[str, str]) -> None:
+    ``under``: a command that makes itself the program that its arguments name.
+    """
+
+    def __init__(self, job: Mapping[str, Any], environment: Mapping[str, str], under: Sequence[str] = ()) -> None:
         self.peer = str(job["peer"])
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by close()
         self._child = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.client"],
+            [*under, sys.executable, "-m", "tests.faults.client"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

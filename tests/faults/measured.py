@@ -35,7 +35,7 @@ LATE = "in flight, late"  # may fail besides: what waited until its limit
 
 
 class Request(NamedTuple):
-    """``outcome``: ok, failed, doubt, wrong or hung; times are monotonic."""
+    """``outcome``: ok, failed, doubt, wrong or hung; times are monotonic. ``server``: the port of who answered a read."""
 
     kind: str
     key: str
@@ -43,6 +43,11 @@ class Request(NamedTuple):
     ended: float
     outcome: str
     error: str
+    server: int = 0
+
+    @property
+    def writes(self) -> bool:
+        return self.kind in ("insert", "transfer")
 
     @property
     def seconds(self) -> float:
@@ -73,7 +78,8 @@ class Limits:
     began later than this after the end, none fails. ``gap``: the longest that the GIL may be held; None where the
     process itself is stopped. ``late``: what failed after so long has waited until its limit. ``attempts``: the most that
     fail to connect during the fault; ``rate``: the most a second, after a first one. ``says``: what every error has in it (a
-    pattern), but those of requests that were under way. ``slower``: how many times as long as before the 99th percentile of
+    pattern), but those of requests that were under way. ``never``: what no error says. ``written``: only what writes counts as
+    the first success. ``slower``: how many times as long as before the 99th percentile of
     the requests may take during the fault.
     """
 
@@ -86,6 +92,8 @@ class Limits:
     attempts: int | None = None
     rate: float | None = None
     says: str = ""
+    never: str = ""
+    written: bool = False
     slower: float | None = None
 
     def eased(self, factor: float) -> Limits:
@@ -158,7 +166,8 @@ def of_load(
 ) -> Measured:
     """All of one load. ``attempts``: when each attempt to connect failed."""
     bad = [each for each in requests if each.outcome not in ("ok", "wrong")]
-    backs = [_back(requests, window) for window in windows]
+    awaited = [each for each in requests if each.writes] if limits.written else requests
+    backs = [_back(awaited, window) for window in windows]
     found = Measured(
         requests=len(requests),
         failed=len(bad),
@@ -186,6 +195,7 @@ def of_load(
         *([f"ledger: {found.ledger}"] if found.ledger != "exact" else []),
         *_stormed(found.facts["attempts"], windows, limits),
         *_without_reason(bad, windows, limits),
+        *_forbidden(bad, limits),
         *_slowed(requests, windows, limits),
     ]
     return found
@@ -263,6 +273,11 @@ def _without_reason(bad: Sequence[Request], windows: Sequence[Window], limits: L
     return [f"{len(silent)} errors do not say {limits.says!r}: {in_short(silent[0])}"] if silent else []
 
 
+def _forbidden(bad: Sequence[Request], limits: Limits) -> list[str]:
+    found = [each.error for each in bad if limits.never and re.search(limits.never, each.error)]
+    return [f"{len(found)} errors say {limits.never!r}: {in_short(found[0])}"] if found else []
+
+
 _NOISE = 0.05  # seconds that the machine itself may add to a request
 
 
@@ -299,7 +314,7 @@ def ledger(requests: Iterable[Request], book: Book) -> str:
 
     What was acknowledged is there once, what failed is not there, and no transfer is there by half.
     """
-    wrote = [each for each in requests if each.kind != "read"]
+    wrote = [each for each in requests if each.writes]
     there = book.keys
     found = {
         "acknowledged and lost": sum(each.outcome == "ok" and not there.get(each.key) for each in wrote),

@@ -41,6 +41,11 @@ semaphore around it. In all else they are as their documentation sets them up: p
 with shorter ones in 10a and 10b, the others with libpq's defaults. None but pgdbpool has a word for a write in doubt, so what
 failed by theirs and is there nevertheless counts against the ledger.
 
+**Several servers.** In rows 11 to 14, and in 32, there are a primary and two standbys. pgdbpool is given a list of the three
+and finds out the rest; the others have libpq's own list of hosts with `target_session_attrs=read-write`, and where it is
+reads that are struck, `prefer-standby` and `load_balance_hosts=random`. In 11 and 12 a tenth of the requests are reads in a
+transaction, which no standby may answer.
+
 **What is judged.** The limits of time are three times as long as in `make faults`, for all alike, because seven pools share the
 machine and come back at the same moment. Of each row that has the load: the failures that it does not allow; the longest
 request; the seconds from the end of the fault to the first success, and until nothing fails any more; whether all {connections}
@@ -143,14 +148,16 @@ def _details(record: Record, row: Row) -> str:
 def _allowed(limits: Limits) -> str:
     """What a row allows, in words; the GIL's limit is the same in all."""
     begins = f"later than {limits.clean:g} s after the end" if limits.clean else "after the end"
+    awaited = "write" if limits.written else "request"
     said = {
         _may_fail(limits.failed): True,
         f"no request takes longer than {limits.told:g} s": True,
-        f"the first success comes {limits.back:g} s after the end of the fault at the latest": True,
+        f"the first {awaited} succeeds {limits.back:g} s after the end of the fault at the latest": True,
         f"what begins {begins} does not fail": True,
         f"at most {limits.attempts} attempts to connect fail meanwhile": limits.attempts is not None,
         f"not more than {limits.rate or 0:g} attempts to connect fail in a second": limits.rate is not None,
         f"what fails later says `{limits.says}`": limits.says,
+        f"no error says `{limits.never}`": limits.never,
         f"the 99th percentile of the requests' times is not more than {limits.slower or 0:g} × as long": limits.slower,
     }
     return "; ".join(text for text, holds in said.items() if holds)

@@ -12,10 +12,10 @@ from typing import Any
 
 from psycopg2 import OperationalError
 
-from pgdbpool.demo.cluster import Cluster
+from pgdbpool.demo.cluster import Cluster, ClusterError
 from tests.dialect.versions import folder_of_old
 from tests.faults import measured
-from tests.faults.client.ledger import ACCOUNTS
+from tests.faults.client.ledger import ACCOUNTS, SHARES
 from tests.faults.contestant import Contestant
 from tests.faults.measured import Book, Case, Limits, Measured, Request, Window
 from tests.faults.namespace import Namespace
@@ -32,8 +32,8 @@ class Scene:
     """One run of one row. ``seed`` decides all that is left to chance; ``short`` asks for the short form.
 
     ``results`` has what became of each peer. The server is made when it is first asked for; ``settings`` (its own) and
-    ``net`` (the namespace in which it is to be born) are to be set before. ``ease``: by which factor a peer's limits are
-    eased.
+    ``net`` (the namespace in which it is to be born) are to be set before. ``hosts``: the addresses of all servers that the
+    pools are told of, in that order; ``server`` is the present primary. ``ease``: by which factor a peer's limits are eased.
     """
 
     def __init__(
@@ -49,6 +49,7 @@ class Scene:
         self.dice = random.Random(seed)
         self.results: dict[str, Measured] = {}
         self.settings: dict[str, str] = {}
+        self.hosts: dict[Cluster, str] = {}
         self.net: Namespace | None = None
         self._stack = ExitStack()
 
@@ -68,12 +69,18 @@ class Scene:
         self._stack.callback(server.close)
         net.run(server.start) if net else server.start()
         self.furnish(server)
+        self.hosts[server] = self.host
         return server
 
     @property
     def host(self) -> str:
         """The server's address."""
         return self.net.address if self.net else "127.0.0.1"
+
+    @property
+    def running(self) -> list[Cluster]:
+        """The servers that run, the primary among them."""
+        return [each for each in self.hosts if _runs(each)]
 
     def entered(self, context: Any) -> Any:
         """Enter a context that is left when the run is over."""
@@ -146,16 +153,19 @@ class Scene:
     # -- the pools
 
     def place(self, peer: str, **other: Any) -> dict[str, Any]:
-        place = {"host": self.host, "port": self.server.port, "dbname": DATABASE, "user": ROLE, "password": PASSWORD}
+        assert self.server  # there is one from now on
+        hosts, ports = ",".join(self.hosts.values()), ",".join(str(each.port) for each in self.hosts)
+        place = {"host": hosts, "port": ports, "dbname": DATABASE, "user": ROLE, "password": PASSWORD}
+        place |= {"target_session_attrs": "read-write"} if len(self.hosts) > 1 else {}
         return {**place, "application_name": self.name(peer), "sslmode": "disable", **other}
 
     def contestant(self, peer: str, script: str, args: Mapping[str, Any], **setting: Any) -> Contestant:
         """Start it; ``setting`` is more of ``peers.Setting``, ``place`` in it more of the place."""
-        environment = setting.pop("environment", {})
+        environment, under = setting.pop("environment", {}), setting.pop("under", ())
         old = str(folder_of_old()) if peer == "pgdbpool 1.0.2" else ""
         place = self.place(peer, **setting.pop("place", {}))
         job = {"peer": peer, "script": script, "args": dict(args), "setting": {"place": place, "old": old, **setting}}
-        return self._stack.enter_context(_closing(Contestant(job, environment)))
+        return self._stack.enter_context(_closing(Contestant(job, environment, under)))
 
     @contextmanager
     def load(
@@ -165,19 +175,21 @@ class Scene:
         threads: int = 16,
         first: int | None = None,
         limits: Limits | None = None,
+        shares: Mapping[str, int] = SHARES,
         **setting: Any,
     ) -> Iterator[Load]:
         """All pools under the load, from before the block until after it; then they are judged.
 
-        ``first``: so many of the threads ask from the beginning, the others from the order ``resume`` on. Many pools at once
-        ask at half the pace: two cores would have no time left, and show the machine's pauses for theirs.
+        ``first``: so many of the threads ask from the beginning, the others from the order ``resume`` on. ``shares``: how many
+        of a hundred requests are of each kind. Many pools at once ask at half the pace: two cores would have no time left,
+        and show the machine's pauses for theirs.
         """
         pace *= 2 if len(self.peers) > _FEW else 1
         connections = setting.get("connections", 8)
         load = Load(self, connections, connections - setting.get("minimum", connections))
         for peer in self.peers:
             args = {"schema": self.schema(peer), "seed": self.seed, "pace": pace, "threads": threads}
-            args["first"] = threads if first is None else first
+            args |= {"first": threads if first is None else first, "shares": dict(shares)}
             load.contestants[peer] = self.contestant(peer, "load:load", args, **setting)
         for each in load.contestants.values():
             each.told("ready", 60)
@@ -239,6 +251,7 @@ class Load:
     def __init__(self, scene: Scene, connections: int, growth: int) -> None:
         self.contestants: dict[str, Contestant] = {}
         self.windows: list[Window] = []
+        self.requests: dict[str, list[Request]] = {}  # of each pool, once it is judged
         self.connections = connections
         self.stopped: list[int] = []  # backends that stand still, so that nobody can end them
         self._scene, self._growth = scene, growth
@@ -261,8 +274,9 @@ class Load:
 
     def judged(self, peer: str, found: Mapping[str, Any], limits: Limits) -> Measured:
         scene = self._scene
+        self.requests[peer] = [Request(*each) for each in found["requests"]]
         return measured.of_load(
-            [Request(*each) for each in found["requests"]],
+            self.requests[peer],
             self.windows,
             limits.eased(scene.ease.get(peer, 1.0)),
             gaps=[tuple(each) for each in found["gaps"]],
@@ -274,15 +288,26 @@ class Load:
         )
 
     def _left(self, peer: str, descriptors: tuple[int, int]) -> measured.Left:
-        of = "FROM pg_stat_activity WHERE application_name = %s AND pid <> ALL (%s)"
-        scene, name = self._scene, (self._scene.name(peer), self.stopped)
-        [(sessions, idle)] = scene.sql(f"SELECT count(*), count(*) FILTER (WHERE state LIKE 'idle in%%') {of}", name)
-        locks = scene.sql(
-            f"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid IN (SELECT pid {of})", name
-        )
+        """Of sessions those at the server that has most of them."""
+        found = [self._left_at(server, peer) for server in self._scene.running]
+        sessions, idle, locks = zip(*found, strict=True)
         before, after = descriptors
         before += 2 * self._growth  # ours duplicates its sockets
-        return measured.Left(sessions, idle, locks[0][0], (before, after))
+        return measured.Left(max(sessions), sum(idle), sum(locks), (before, after))
+
+    def _left_at(self, server: Cluster, peer: str) -> tuple[int, int, int]:
+        of = "FROM pg_stat_activity WHERE application_name = %(name)s AND pid <> ALL (%(stopped)s)"
+        locks = f"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid IN (SELECT pid {of})"
+        text = f"SELECT count(*), count(*) FILTER (WHERE state LIKE 'idle in%%'), ({locks}) {of}"
+        [found] = server.sql(text, {"name": self._scene.name(peer), "stopped": self.stopped}, DATABASE)
+        return found  # type: ignore[return-value]
+
+
+def _runs(server: Cluster) -> bool:
+    try:
+        return server.pid > 0
+    except ClusterError:
+        return False
 
 
 @contextmanager

@@ -76,6 +76,12 @@ VIOLATIONS: dict[str, Callable[[], Measured]] = {
     ),
     "a request took 3.10 s, allowed are 3": lambda: judged(Request("read", "r", 9.9, 13.0, "ok", "")),
     "back after 0.60 s, allowed are 0.5": lambda: judged(fine=[*READS, Request("read", "r", 12.0, 12.6, "ok", "")]),
+    "back after 1.00 s, allowed are 0.5": lambda: judged(
+        Request("insert", "key", 12.9, 13.0, "ok", ""), limits=of(written=True), book=Book({"key": 1}, 0)
+    ),
+    "1 errors say 'read-only': read-only transaction": lambda: judged(
+        failed(9.9, 10.2, error="read-only transaction"), limits=of(failed=IN_FLIGHT, never="read-only")
+    ),
     "no success afterwards": lambda: judged(fine=READS),
     "no fault struck": lambda: judged(windows=[]),
     "the GIL was held for 0.15 s": lambda: judged(gaps=[(11.0, 0.15)]),

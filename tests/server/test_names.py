@@ -7,13 +7,11 @@ The names are those of a process of its own, in a mount namespace with files of 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ import pytest
 
 from pgdbpool.demo.cluster import Cluster
 from pgdbpool.engine.names import PERIOD
+from tests.faults.names import Names, why_not
 from tests.life import pids_of
 from tests.servers import SETTINGS, EmbeddedServer, Fleet, at_hand, eventually
 from tests.several import WHO, Several
@@ -45,22 +44,9 @@ names["pool"].close(1)
 '''
 
 
-@cache
-def namespace() -> list[str] | None:
-    """The command that gives a program mounts of its own, or None where this machine does not allow it."""
-    if not sys.platform.startswith("linux"):
-        return None
-    command = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--mount"]
-    try:
-        works = subprocess.run([*command, "true"], capture_output=True, timeout=10, check=False).returncode == 0
-    except OSError:
-        return None
-    return command if works else None
-
-
 pytestmark = [
     pytest.mark.contract("4.lost.1"),
-    pytest.mark.skipif(namespace() is None, reason="a process cannot have an /etc/hosts of its own here"),
+    pytest.mark.skipif(bool(why_not()), reason=why_not()),
 ]
 
 
@@ -68,33 +54,18 @@ class Elsewhere:
     """A process with a pool and with names of its own. ``ask`` evaluates there, ``do`` executes."""
 
     def __init__(self, folder: Path, config: dict[str, Any], period: float) -> None:
-        self._hosts = folder / "hosts"
-        self.point(OLD)
-        (folder / "nsswitch.conf").write_text("hosts: files\n")
-        mounts = "".join(f"mount --bind {folder}/{each} /etc/{each} && " for each in ("hosts", "nsswitch.conf"))
+        self._names = Names(NAME, OLD)
+        self.point = self._names.point
         self.errors = folder / "errors"
         with self.errors.open("w") as errors:
             self._process = subprocess.Popen(
-                [
-                    *(namespace() or []),
-                    "sh",
-                    "-c",
-                    f'{mounts} exec "$0" "$@"',
-                    sys.executable,
-                    "-c",
-                    CHILD,
-                    str(period),
-                ],
+                [*self._names.command, sys.executable, "-c", CHILD, str(period)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
             )
         self._say(repr(config))
-
-    def point(self, *addresses: str) -> None:
-        """From now on the name leads there."""
-        self._hosts.write_text("".join(f"{address} {NAME}\n" for address in addresses))
 
     def _say(self, line: str) -> None:
         assert self._process.stdin is not None
@@ -112,6 +83,7 @@ class Elsewhere:
 
     def close(self) -> None:
         self._process.communicate(timeout=15)
+        self._names.close()
 
 
 def two(key: str) -> Several:

@@ -57,17 +57,18 @@ def soak(peer: Any, setting: Setting, link: Link, *, schema: str, seed: int, thr
     over, tick, log = threading.Event(), Tick(), Journal(journal)
     askers = [Asker(peer, schema, f"{schema}-{number}", 0.04, seed, log) for number in range(threads)]
     workers = [threading.Thread(target=each.run, args=(over,), daemon=True) for each in askers]
-    label = next(iter(pgdbpool.stats()["endpoints"]))
+    labels = list(pgdbpool.stats()["endpoints"])
     deeds: dict[str, Callable[[str], Any]] = {
         "resize": lambda count: pgdbpool.resize("web", int(count)),
-        "drain": lambda _: pgdbpool.drain(label),
-        "resume": lambda _: pgdbpool.resume(label),
+        "drain": lambda number: pgdbpool.drain(labels[int(number)]),
+        "resume": lambda number: pgdbpool.resume(labels[int(number)]),
         "init": lambda _: pgdbpool.init(peer.config) and None,
         "fork": lambda number: _fork(peer, schema, int(number), log),
         "figures": lambda _: {**log.counts, "gaps": tick.gaps},
         "objects": lambda _: _objects(),
-        "hold": lambda _: held_at_once(peer, setting.connections),
+        "hold": lambda _: [held_at_once(_Reading(), readers), held_at_once(peer, setting.connections)],
     }
+    readers = setting.connections * (len(labels) - 1)
     for asker, worker in zip(askers, workers, strict=True):
         asker.gate.set()
         worker.start()
@@ -81,6 +82,16 @@ def soak(peer: Any, setting: Setting, link: Link, *, schema: str, seed: int, thr
             log.flush()
             return
         link.tell("did", found=deeds[name](argument))
+
+
+class _Reading:
+    """The connections to the standbys."""
+
+    @staticmethod
+    def checkout() -> Any:
+        import pgdbpool
+
+        return pgdbpool.connection(read_only=True)
 
 
 def _objects() -> int:

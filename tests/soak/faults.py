@@ -10,28 +10,50 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from pgdbpool.demo.cluster import Cluster
 from tests.faults.client.ledger import KINDS
 from tests.faults.contestant import Contestant
 from tests.faults.proxy import Proxy
+from tests.faults.replicas import Replicas
 from tests.faults.scene import ROLE, Scene
 
-__all__ = ["FAULTS", "Stage"]
+__all__ = ["NETWORK", "PROGRAM", "ROLES", "SERVER", "Fault", "Stage"]
 
 _WEB = f"SELECT pid FROM pg_stat_activity WHERE usename = '{ROLE}'"
 _TERMINATE = "SELECT pg_terminate_backend(pid) FROM unnest(%s::int[]) AS pid"
 
 
 class Stage:
-    """The server, the network before it, and the program that is struck. All chance is in ``dice``."""
+    """The servers with synchronous standbys, the network before each, and the program. All chance is in ``dice``.
 
-    def __init__(self, scene: Scene, proxy: Proxy, program: Contestant, connections: int) -> None:
-        self.scene, self.proxy, self.program, self.connections = scene, proxy, program, connections
+    The server that is struck is the present primary, where it does not say otherwise.
+    """
+
+    def __init__(self, scene: Scene, connections: int) -> None:
+        self.scene, self.connections = scene, connections
+        self.replicas = Replicas(scene, synchronous=True)
+        self.proxies = [scene.entered(Proxy(host, server.port)) for server, host in scene.hosts.items()]
         self.stopped: list[tuple[float, float]] = []  # when the program itself stood still
         self._forks = 0
+        self.program: Contestant
 
     @property
     def dice(self) -> random.Random:
         return self.scene.dice
+
+    @property
+    def place(self) -> dict[str, str]:
+        """How the servers are reached through the proxies."""
+        return {
+            "host": ",".join(["127.0.0.1"] * len(self.proxies)),
+            "port": ",".join(str(each.port) for each in self.proxies),
+        }
+
+    def proxy(self) -> Proxy:
+        return self.dice.choice(self.proxies)
+
+    def standby(self) -> Cluster:
+        return self.dice.choice(self.replicas.standbys)
 
     def tell(self, order: str) -> Any:
         """An order to the program, and its answer."""
@@ -135,48 +157,106 @@ def password_changed(stage: Stage) -> str:
 
 def connections_ended(stage: Stage) -> str:
     how = stage.dice.choice(("rst", "fin", "half"))
-    stage.proxy.end_all(how)  # type: ignore[arg-type]
+    stage.proxy().end_all(how)  # type: ignore[arg-type]
     return how
 
 
 def blackhole(stage: Stage) -> str:
-    stage.proxy.blackhole()
-    return _healed_after(stage, 0.5, 3.0)
+    proxy = stage.proxy()
+    proxy.blackhole()
+    return _healed_after(stage, proxy, 0.5, 3.0)
 
 
 def refused(stage: Stage) -> str:
-    stage.proxy.refuse()
-    stage.proxy.end_all("rst")
-    return _healed_after(stage, 0.3, 3.0)
+    proxy = stage.proxy()
+    proxy.refuse()
+    proxy.end_all("rst")
+    return _healed_after(stage, proxy, 0.3, 3.0)
 
 
 def slow(stage: Stage) -> str:
-    stage.proxy.delay(stage.dice.uniform(0.01, 0.2))
-    return _healed_after(stage, 0.5, 2.0)
+    proxy = stage.proxy()
+    proxy.delay(stage.dice.uniform(0.01, 0.2))
+    return _healed_after(stage, proxy, 0.5, 2.0)
 
 
 def truncated(stage: Stage) -> str:
     how, times = stage.dice.choice(("rst", "fin", "hang")), stage.dice.randint(1, 4)
-    stage.proxy.cut(stage.dice.randint(1, 400), how, times)  # type: ignore[arg-type]
-    return f"{times} by {how}, {_healed_after(stage, 0.5, 1.5, hanging=how == 'hang')}"
+    proxy = stage.proxy()
+    proxy.cut(stage.dice.randint(1, 400), how, times)  # type: ignore[arg-type]
+    return f"{times} by {how}, {_healed_after(stage, proxy, 0.5, 1.5, hanging=how == 'hang')}"
 
 
 def answer_lost(stage: Stage) -> str:
     """Or the question: of a COMMIT, an INSERT, anything."""
     text, times = stage.dice.choice(("COMMIT", "INSERT", "balance")), stage.dice.randint(1, 4)
     when, how = stage.dice.choice(("before", "after")), stage.dice.choice(("rst", "fin", "hang"))
-    stage.proxy.on(text, when, how, times)  # type: ignore[arg-type]
-    return f"{times} {text} {when} by {how}, {_healed_after(stage, 0.5, 1.0, hanging=how == 'hang')}"
+    proxy = stage.proxy()
+    proxy.on(text, when, how, times)  # type: ignore[arg-type]
+    return f"{times} {text} {when} by {how}, {_healed_after(stage, proxy, 0.5, 1.0, hanging=how == 'hang')}"
 
 
-def _healed_after(stage: Stage, least: float, most: float, *, hanging: bool = False) -> str:
+def _healed_after(stage: Stage, proxy: Proxy, least: float, most: float, *, hanging: bool = False) -> str:
     """``hanging``: with connections that hang for ever, and take their server's sessions with them, until all are ended."""
     try:
         return f"{stage.last(least, most):.1f} s"
     finally:
-        stage.proxy.heal()
+        proxy.heal()
         if hanging:
-            stage.proxy.end_all("rst")
+            proxy.end_all("rst")
+
+
+# -- the roles
+
+
+def primary_lost(stage: Stage) -> str:
+    """And promoted is who has most; then the old one is back as a standby, from a copy of the new one's data."""
+    old = stage.scene.server
+    stage.replicas.settled()
+    old.kill9()
+    return f"kill -9, {_succeeded_after(stage, old, 0.0, 1.0)}"
+
+
+def switched_over(stage: Stage) -> str:
+    old = stage.scene.server
+    stage.replicas.settled()
+    old.stop("fast")
+    return _succeeded_after(stage, old, 0.0, 0.5)
+
+
+def _succeeded_after(stage: Stage, old: Cluster, least: float, most: float) -> str:
+    seconds = stage.last(least, most)
+    stage.replicas.promote(stage.replicas.foremost())
+    stage.replicas.follow(old)
+    stage.replicas.settled()
+    return f"promoted after {seconds:.1f} s"
+
+
+def standby_killed(stage: Stage) -> str:
+    standby = stage.standby()
+    standby.kill9()
+    try:
+        return f"{stage.last(0.1, 1.5):.1f} s"
+    finally:
+        standby.start()
+
+
+def standby_frozen(stage: Stage) -> str:
+    standby = stage.standby()
+    standby.freeze()
+    try:
+        return f"{stage.last(0.5, 4.0):.1f} s"
+    finally:
+        standby.thaw()
+
+
+def replay_paused(stage: Stage) -> str:
+    standby = stage.standby()
+    standby.sql("SELECT pg_wal_replay_pause()")
+    try:
+        return f"{stage.last(0.5, 3.0):.1f} s"
+    finally:
+        standby.sql("SELECT pg_wal_replay_resume()")
 
 
 # -- the program
@@ -191,10 +271,11 @@ def resized(stage: Stage) -> str:
 
 
 def drained(stage: Stage) -> str:
-    stage.tell("drain")
+    number = stage.dice.randrange(len(stage.proxies))
+    stage.tell(f"drain {number}")
     seconds = stage.last(0.0, 0.5)
-    stage.tell("resume")
-    return f"{seconds:.1f} s"
+    stage.tell(f"resume {number}")
+    return f"server {number}, {seconds:.1f} s"
 
 
 def made_again(stage: Stage) -> str:
@@ -217,7 +298,8 @@ def forked(stage: Stage) -> str:
     return f"a child asks {len(KINDS)} times"
 
 
-FAULTS: list[Callable[[Stage], str]] = [
+Fault = Callable[[Stage], str]
+SERVER: list[Fault] = [
     restarted,
     backend_killed,
     sessions_terminated,
@@ -226,12 +308,23 @@ FAULTS: list[Callable[[Stage], str]] = [
     backend_frozen,
     few_admitted,
     password_changed,
+]
+NETWORK: list[Fault] = [
     connections_ended,
     blackhole,
     refused,
     slow,
     truncated,
     answer_lost,
+]
+ROLES: list[Fault] = [
+    primary_lost,
+    switched_over,
+    standby_killed,
+    standby_frozen,
+    replay_paused,
+]
+PROGRAM: list[Fault] = [
     resized,
     drained,
     made_again,

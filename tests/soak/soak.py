@@ -1,4 +1,4 @@
-"""A soak: one program, one server, a proxy between them, and a fault every two seconds."""
+"""A soak: one program, a primary and two standbys, proxies between them, and a fault every two seconds."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Any
 import psutil
 
 from tests.faults.measured import Limits, Request
-from tests.faults.proxy import Proxy
 from tests.faults.scene import Scene
 from tests.servers import eventually
-from tests.soak.faults import FAULTS, Stage
+from tests.soak.faults import NETWORK, PROGRAM, ROLES, SERVER, Stage
 from tests.soak.judged import Found, Sample, Struck
 
 __all__ = ["soaked"]
 
+_FAULTS = [*SERVER, *NETWORK, *ROLES, *PROGRAM]
 _CONNECTIONS, _MINIMUM, _THREADS = 8, 2, 16
 _EVERY = 2.0  # seconds from one fault to the next
 _BREATH = 1.0  # seconds without a fault at least
@@ -30,13 +30,12 @@ _CALM = 4.0  # seconds after the last
 def soaked(seconds: float, seed: int, news: Callable[[str], None], every: float = 30.0) -> Found:
     """Soak for so long; ``news`` is given a line every ``every`` seconds, and one for each fault that failed to strike."""
     with tempfile.TemporaryDirectory() as folder, Scene(["pgdbpool"], seed, short=False, limits=Limits()) as scene:
-        proxy = scene.entered(Proxy("127.0.0.1", scene.server.port))
-        journal = Path(folder, "journal")
+        stage, journal = Stage(scene, _CONNECTIONS), Path(folder, "journal")
         args = {"schema": scene.schema("pgdbpool"), "seed": seed, "threads": _THREADS, "journal": str(journal)}
-        setting = {"connections": _CONNECTIONS, "minimum": _MINIMUM, "place": {"port": proxy.port}}
-        program = scene.contestant("pgdbpool", "tests.soak.client:soak", args, **setting)
+        setting = {"connections": _CONNECTIONS, "minimum": _MINIMUM, "place": stage.place}
+        program = stage.program = scene.contestant("pgdbpool", "tests.soak.client:soak", args, **setting)
         program.told("ready", 60)
-        return _Soak(Stage(scene, proxy, program, _CONNECTIONS), news, every).run(seconds, journal)
+        return _Soak(stage, news, every).run(seconds, journal)
 
 
 class _Soak:
@@ -61,7 +60,7 @@ class _Soak:
         return self._found(first, objects, journal)
 
     def _strike(self) -> None:
-        fault = self.stage.dice.choice(FAULTS)
+        fault = self.stage.dice.choice(_FAULTS)
         began = time.monotonic()
         what = fault(self.stage)
         self.struck.append(Struck(fault.__name__.replace("_", " "), what, began, time.monotonic()))
@@ -103,7 +102,7 @@ class _Soak:
             samples=self.samples,
             first=first,
             last=last,
-            capacity=(able, self.stage.connections),
+            capacity=(sum(able), self.stage.connections * len(self.stage.proxies)),
             objects=(objects, after),
             gaps=[tuple(each) for each in gaps],
         )

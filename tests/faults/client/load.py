@@ -6,11 +6,12 @@ import os
 import random
 import threading
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from tests.faults.client.attempts import FAILED
 from tests.faults.client.holding import held_at_once
-from tests.faults.client.ledger import draw, noted
+from tests.faults.client.ledger import SHARES, draw, noted
 from tests.faults.client.link import Link
 from tests.faults.client.peers import Peer, Setting
 from tests.faults.client.tick import Tick
@@ -25,12 +26,21 @@ class Asker:
 
     slow = 0.0
 
-    def __init__(self, peer: Peer, schema: str, name: str, pace: float, seed: int, log: Any = None) -> None:
+    def __init__(
+        self,
+        peer: Peer,
+        schema: str,
+        name: str,
+        pace: float,
+        seed: int,
+        log: Any = None,
+        shares: Mapping[str, int] = SHARES,
+    ) -> None:
         self.gate = threading.Event()
         self.log: Any = [] if log is None else log  # anything that has append and a length that grows
         self.under_way: list[Any] | None = None
         self._peer, self._schema, self._name, self._pace = peer, schema, name, pace
-        self._dice = random.Random(f"{seed} {name}")
+        self._dice, self._shares = random.Random(f"{seed} {name}"), shares
 
     def told(self, order: str) -> None:
         what, _, value = order.partition(" ")
@@ -48,7 +58,7 @@ class Asker:
             if over.is_set():
                 return
             began = time.monotonic()
-            kind, key = draw(self._dice), f"{self._name}-{len(self.log)}"
+            kind, key = draw(self._dice, self._shares), f"{self._name}-{len(self.log)}"
             self.under_way = [kind, key, began]
             self.log.append(noted(self._peer, kind, key, self._schema, self._dice, self.slow))
             self.under_way = None
@@ -56,15 +66,24 @@ class Asker:
 
 
 def load(
-    peer: Peer, setting: Setting, link: Link, *, schema: str, seed: int, threads: int, pace: float, first: int
+    peer: Peer,
+    setting: Setting,
+    link: Link,
+    *,
+    schema: str,
+    seed: int,
+    threads: int,
+    pace: float,
+    first: int,
+    shares: Mapping[str, int],
 ) -> dict[str, Any]:
-    """Until ``finish``. ``first``: so many threads ask from the beginning.
+    """Until ``finish``. ``first``: so many threads ask from the beginning; ``shares``: of each kind of request.
 
     ``pause`` and ``resume`` stop and start the requests of all, and ``slow 0.03`` has the server take that long for each read
     from now on.
     """
     tick, over = Tick(), threading.Event()
-    askers = [Asker(peer, schema, f"{schema}-{number}", pace, seed) for number in range(threads)]
+    askers = [Asker(peer, schema, f"{schema}-{number}", pace, seed, shares=shares) for number in range(threads)]
     workers = [threading.Thread(target=each.run, args=(over,), daemon=True) for each in askers]
     for worker in workers:
         worker.start()

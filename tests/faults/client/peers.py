@@ -20,7 +20,9 @@ Run = Callable[..., list[Any]]  # run(text, params=None): the rows of one statem
 
 @dataclass(frozen=True)
 class Setting:
-    """How a peer is to be set up. ``place``: psycopg2's keywords. ``ours``: more of our own endpoint and group.
+    """How a peer is to be set up. ``place``: psycopg2's keywords, of several servers as libpq has them (``a,b``).
+
+    ``ours``: more of our own endpoint, group and root.
 
     ``acquire``: seconds to wait for a connection. ``query``: seconds for an answer, where a peer knows such a limit.
     ``old``: the folder of pgdbpool 1.0.2.
@@ -236,11 +238,13 @@ def _answer(cursor: Any) -> list[Any]:
 
 
 class Old:
-    """pgdbpool 1.0.2, whose groups commit at the end of a block. It takes libpq's port from the environment only."""
+    """pgdbpool 1.0.2, whose groups commit at the end of a block. It takes such words as the port from the environment only."""
 
     def __init__(self, setting: Setting) -> None:
         place = setting.place
-        os.environ.update(PGPORT=str(place["port"]), PGAPPNAME=place.get("application_name", ""))
+        words = {"PGPORT": "port", "PGAPPNAME": "application_name", "PGTARGETSESSIONATTRS": "target_session_attrs"}
+        words["PGLOADBALANCEHOSTS"] = "load_balance_hosts"
+        os.environ.update({name: str(place[key]) for name, key in words.items() if key in place})
         sys.path.insert(0, setting.old)
         from pgdbpool import pool
 
@@ -282,12 +286,14 @@ class Ours(_Lending):
         import pgdbpool
 
         place, more = setting.place, setting.ours
-        names = {"host": place["host"], "port": int(place["port"]), "name": place["dbname"]}
-        endpoint = {**names, "user": place["user"], "pass": place["password"], "connect_timeout": 2}
+        names = {"name": place["dbname"], "user": place["user"], "pass": place["password"], "connect_timeout": 2}
+        endpoint = {**names, "libpq": setting.libpq, **more.get("endpoint", {})}
+        servers = zip(place["host"].split(","), str(place["port"]).split(","), strict=True)
         sizes = {"connection_count": setting.connections, "min_connections": setting.minimum}
         limits = {"timeout": setting.acquire, "query_timeout": max(1, round((setting.query - 1) * 1000))}
         group = {**sizes, **limits, "application_name": place["application_name"], **more.get("group", {})}
-        config = {"db": {**endpoint, "libpq": setting.libpq, **more.get("endpoint", {})}, "groups": {"web": group}}
+        db = [{"host": host, "port": int(port), **endpoint} for host, port in servers]
+        config = {"db": db, "groups": {"web": group}}
         self.config = {**config, **more.get("root", {})}
         self.pool: Any = pgdbpool.Pool(self.config, wait=30 if setting.minimum else None)
 
