@@ -12,7 +12,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks import absent, checkout, choosing, lost, machine, roundtrips, rows, scale, shares, threads, web
+from benchmarks import (
+    absent,
+    checkout,
+    choosing,
+    failover,
+    lost,
+    machine,
+    roundtrips,
+    rows,
+    scale,
+    shares,
+    threads,
+    web,
+)
 from benchmarks.report import Row, in_words, summary
 from benchmarks.server import Server, running
 
@@ -28,6 +41,7 @@ MEASURES: dict[str, Callable[[Server, int | None], Row]] = {
     "choosing": choosing.measure,
     **lost.MEASURES,
     "absent": absent.measure,
+    **failover.MEASURES,
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import socket
@@ -10,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -21,7 +22,7 @@ from benchmarks.rounds import in_turns
 from benchmarks.server import Server
 from pgdbpool.demo import processes
 
-__all__ = ["measure"]
+__all__ = ["gunicorn", "measure"]
 
 ROUNDS = 25
 _THREADS = 16
@@ -32,7 +33,10 @@ _WORDS = {"rate": "requests", "median": "median answer", "p99": "99 % of the ans
 
 def measure(server: Server, rounds: int | None) -> Row:
     with ExitStack() as stack:
-        ports = {name: stack.enter_context(_gunicorn(server.dsn, name)) for name in (app.POOLED, app.DEDICATED)}
+        ports = {}
+        for name in (app.POOLED, app.DEDICATED):
+            environment = {app.APP: name, app.DSN: server.dsn}
+            ports[name] = stack.enter_context(gunicorn("benchmarks.app:make()", environment, threads=_THREADS))
         results = in_turns({name: partial(_drive, port) for name, port in ports.items()}, rounds or ROUNDS)
     return _row(results)
 
@@ -58,14 +62,14 @@ def _row(results: dict[str, list[dict[str, float]]]) -> Row:
 
 
 @contextmanager
-def _gunicorn(dsn: str, name: str) -> Iterator[int]:
-    """gunicorn with the application in a process of its own; yields its port. It ends with the block, or with us."""
+def gunicorn(application: str, environment: dict[str, str], *, workers: int = 1, threads: int) -> Iterator[int]:
+    """gunicorn with the application in processes of its own; yields its port. It ends with the block, or with us."""
     folder = tempfile.mkdtemp(prefix="pgdbpool-bench-")
     with socket.create_server(("127.0.0.1", 0)) as listener, closing(processes.Watcher(Path(folder))) as watcher:
         port = int(listener.getsockname()[1])
         child = subprocess.Popen(
-            [*_command(listener.fileno()), "--worker-tmp-dir", folder],
-            env={**os.environ, app.APP: name, app.DSN: dsn, "GUNICORN_CMD_ARGS": ""},
+            [*_command(application, listener.fileno(), workers, threads), "--worker-tmp-dir", folder],
+            env={**os.environ, **environment, "GUNICORN_CMD_ARGS": ""},
             pass_fds=[listener.fileno()],
             start_new_session=True,
         )
@@ -79,22 +83,22 @@ def _gunicorn(dsn: str, name: str) -> Iterator[int]:
             watcher.remove(child.pid)
 
 
-def _command(listener: int) -> list[str]:
+def _command(application: str, listener: int, workers: int, threads: int) -> list[str]:
     # Without -c a gunicorn.conf.py of whoever's folder this is would be read.
     options = ["-c", "python:benchmarks.gunicorn_settings", "--bind", f"fd://{listener}"]
-    sizes = ["--workers", "1", "--worker-class", "gthread", "--threads", str(_THREADS)]
-    return [sys.executable, "-m", "gunicorn", "benchmarks.app:make()", *options, *sizes]
+    sizes = ["--workers", str(workers), "--worker-class", "gthread", "--threads", str(threads)]
+    return [sys.executable, "-m", "gunicorn", application, *options, *sizes]
 
 
 def _wait(child: subprocess.Popen[bytes], port: int) -> None:
     limit = time.monotonic() + 30
     while child.poll() is None and time.monotonic() < limit:
-        try:
-            _drive(port, seconds=0.1)
-        except RuntimeError:
-            time.sleep(0.05)
-        else:
-            return
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        with closing(connection), suppress(OSError, http.client.HTTPException):
+            connection.request("GET", "/1")
+            if connection.getresponse().status == 200:
+                return
+        time.sleep(0.05)
     raise RuntimeError("gunicorn does not serve the application; what it says of that is on standard error")
 
 

@@ -22,6 +22,9 @@ _TEXTS = 2048  # whose way is remembered
 # read_only_sql_transaction, feature_not_supported, object_not_in_prerequisite_state, internal_error: what a server in
 # recovery says to what only a primary can do
 _REFUSED = ("25006", "0A000", "55000", "XX000")
+_READ_ONLY = (
+    "SET TRANSACTION READ ONLY;\n"  # of the transaction that a message of several statements is (manual, 55.2.2.1)
+)
 _CONFLICT = "40001"  # with recovery (manual, 26.4.2); a statement alone in its transaction meets no other
 _TOO_EARLY = (
     "42P01",
@@ -30,12 +33,23 @@ _TOO_EARLY = (
     "42704",
     "3F000",
 )  # it is not there yet: table, column, function, object, schema
-_NAMES = ("CREATE", "ALTER", "DROP")  # what changes what names stand for
+# What cannot change what names stand for, besides queries.
+_NEUTRAL = frozenset(
+    """
+    ABORT ANALYZE BEGIN CHECKPOINT CLOSE CLUSTER COMMIT COPY DEALLOCATE DECLARE DISCARD END EXECUTE EXPLAIN FETCH LISTEN LOAD
+    LOCK MOVE NOTIFY PREPARE REFRESH REINDEX RELEASE RESET ROLLBACK SAVEPOINT SET START TRUNCATE UNLISTEN VACUUM
+    """.split()
+)
 
 
 def may_write_to(slot: Slot) -> bool:
     """Whether what is written there belongs to the history that standbys replay."""
     return not slot.resource.reports_recovery() and slot.shelf.source.options.role != "standby"
+
+
+def renames(verdict: Verdict) -> bool:
+    """Whether it may change what names stand for."""
+    return not (verdict.joinable or (verdict.single and verdict.keyword in _NEUTRAL))
 
 
 class Desk:
@@ -132,7 +146,8 @@ class Desk:
         """
         sql, verdict = one_shot(sql, None) if type(sql) is str else (sql, None)
         patience, answer_in = seconds(timeout, self.timeout), milliseconds(query_timeout)
-        reads, again = self._reads(sql, verdict, read_only), True
+        simple, again = plain(params), True
+        reads = self._reads(sql, verdict, read_only, simple)
         while True:
             slot = self.checkout(owner, patience, reads)
             session = slot.resource
@@ -140,13 +155,12 @@ class Desk:
             try:
                 if verdict is None:
                     sql, verdict = one_shot(sql, session)
-                    if reads and not self._reads(sql, verdict, read_only):
+                    if reads and not self._reads(sql, verdict, read_only, simple):
                         soiled = reads = False  # to the primary, then
                         continue
-                if answer_in is not None and answer_in != session.query_timeout:
-                    limit, prefix = limit_of(answer_in), self._set_timeout(session, answer_in, verdict.joinable)
+                limit, prefix = self._front(session, verdict, answer_in, guard=reads and not read_only)
                 only_reads = verdict.reads if read_only is None else read_only
-                soiled = not verdict.clean or limit != session.limit or not plain(params)
+                soiled = not verdict.clean or limit != session.limit or not simple
                 sent = True
                 cursor = session.execute(prefix + sql if prefix else sql, params, limit)
                 if not (reads or only_reads) and self.causal.wanted and may_write_to(slot):
@@ -155,28 +169,40 @@ class Desk:
             except DBQueryError:
                 raise
             except Exception as error:
-                if not (again and self._may_repeat(session, error, sql, reads=reads, promised=bool(read_only))):
+                sure = read_only or prefix.startswith(_READ_ONLY)
+                if not (again and self._may_repeat(session, error, sql, reads=reads, sure=bool(sure))):
                     raise self._failure(owner, session, error, prefix, sent and not only_reads) from error
                 again, reads = False, session.lost and reads
             finally:
                 self.give_back(slot, owner, soiled)
 
-    def _reads(self, sql: Any, verdict: Verdict | None, promise: bool | None) -> bool:
+    def _reads(self, sql: Any, verdict: Verdict | None, promise: bool | None, simple: bool = True) -> bool:
         """Whether it goes where this group reads; to begin with, so does what a connection has to write out first (None)."""
         if promise is not None or not self._splits:
             return bool(promise)
-        return verdict is None or self._may_leave_primary(sql, verdict)
+        return simple and (verdict is None or self._may_leave_primary(sql, verdict))
 
-    def _may_repeat(self, session: Session, error: BaseException, sql: str, *, reads: bool, promised: bool) -> bool:
-        """Whether the statement that failed is to be run once more, elsewhere."""
+    def _may_repeat(self, session: Session, error: BaseException, sql: str, *, reads: bool, sure: bool) -> bool:
+        """Whether the statement that failed is to be run once more, elsewhere. ``sure``: it cannot have written."""
         if session.lost:
-            return (promised or session.in_recovery) and not session.cut  # a standby lets nobody write
-        code = getattr(error, "pgcode", None)
-        if not self._writes_elsewhere or not session.reports_recovery():
+            return (sure or session.in_recovery) and not session.cut  # a standby lets nobody write
+        code, standby = getattr(error, "pgcode", None), session.reports_recovery()
+        if not self._writes_elsewhere or not (standby or (reads and sure)):
             return False
-        if code in _REFUSED and reads:
+        if reads and code in (_REFUSED if standby else _REFUSED[:1]):
             self._catalog.refuse(sql)
-        return code in _REFUSED or (reads and code in _TOO_EARLY) or code == _CONFLICT
+            return True
+        return standby and (code in _REFUSED or (reads and code in _TOO_EARLY) or code == _CONFLICT)
+
+    def _front(self, session: Session, verdict: Verdict, answer_in: int | None, *, guard: bool) -> tuple[float, str]:
+        """The limit of the answer, and what goes in front of the statement.
+
+        ``guard``: a primary guarantees that what was judged by its text only reads, so that it may be run again.
+        """
+        first = _READ_ONLY if guard and verdict.joinable and not session.reports_recovery() else ""
+        if answer_in is None or answer_in == session.query_timeout:
+            return session.limit, first
+        return limit_of(answer_in), first + self._set_timeout(session, answer_in, verdict.joinable)
 
     def _failure(self, owner: Owner, session: Session, error: Exception, prefix: str, wrote: bool) -> Exception:
         """What the failure of a statement means to whoever sent it; ``wrote``: it may have taken effect, if it was lost."""
@@ -191,8 +217,12 @@ class Desk:
     ) -> None:
         """This thread has written something; ``said``: how far that server's WAL was behind it."""
         self.causal.wrote(owner, endpoint, said)
-        if verdict is not None and verdict.keyword in _NAMES:
+        if verdict is not None and renames(verdict):
             self._catalog.outdate()
+
+    def renamed(self, *, surely: bool) -> None:
+        """What names stand for was changed, or may have been."""
+        self._catalog.outdate() if surely else self._catalog.refresh()
 
     @staticmethod
     def _set_timeout(session: Session, query_timeout: int, joinable: bool) -> str:

@@ -107,6 +107,8 @@ class Dialogue:
         in_transaction = front.startswith("BEGIN") or not self.session.idle
         in_doubt = not verdict.reads and (verdict.controls_transaction or not in_transaction)
         failed, first = self.session.failed, self.first_error
+        if self.scribe is not None and in_transaction:
+            self.scribe.hear(verdict)
         try:
             cursor = self.send(front, *texts, params=params, in_doubt=in_doubt, limit=limit)
         except InDoubt:

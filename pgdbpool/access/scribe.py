@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pgdbpool.access.desk import Desk, may_write_to
+from pgdbpool.access.desk import Desk, may_write_to, renames
 from pgdbpool.engine.owners import Owner
 from pgdbpool.text import Verdict
 from pgdbpool.waiting import Slot
@@ -11,13 +11,14 @@ from pgdbpool.waiting import Slot
 class Scribe:
     """Takes down the writes of one checkout, where anybody wants to read them elsewhere."""
 
-    __slots__ = ("_desk", "_holders", "_owner", "_slot")
+    __slots__ = ("_desk", "_holders", "_owner", "_renamed", "_slot")
 
     def __init__(self, desk: Desk, owner: Owner, slot: Slot) -> None:
         self._desk = desk
         self._owner = owner
         self._slot = slot
         self._holders: list[Owner] = []
+        self._renamed = False
 
     @property
     def tells(self) -> bool:
@@ -28,6 +29,12 @@ class Scribe:
         """A write is done; ``said``: what the server has answered to ``WRITTEN`` behind it."""
         if may_write_to(self._slot):
             self._desk.wrote(self._owner, verdict, self._slot.shelf.source, said)
+            if self._renamed:
+                self._desk.renamed(surely=True)
+
+    def hear(self, verdict: Verdict) -> None:
+        """This is about to be said in a transaction."""
+        self._renamed = self._renamed or renames(verdict)
 
     def hand_out(self, owner: Owner) -> None:
         """From now on that thread has the connection itself, and nobody sees what it does with it."""
@@ -40,6 +47,8 @@ class Scribe:
         """Nobody has it any more."""
         for owner in self._holders:
             self._desk.causal.let_go(owner, self)
+        if self._holders:
+            self._desk.renamed(surely=False)
 
 
 def scribe(desk: Desk, owner: Owner, slot: Slot, *, read_only: bool) -> Scribe | None:

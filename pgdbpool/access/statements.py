@@ -10,13 +10,14 @@ from typing import Any
 
 import psycopg2
 from psycopg2 import errors as sqlstates
+from psycopg2.extras import Json
 
 from pgdbpool.driver.session import Session
 from pgdbpool.errors import DBConnectionError, DBQueryError, InDoubt, PoolError
 from pgdbpool.text import Verdict, look
 
 _PLAIN = {int, float, bool, str, bytes, bytearray, memoryview, type(None), decimal.Decimal, uuid.UUID}
-_PLAIN |= {datetime.date, datetime.datetime, datetime.time, datetime.timedelta}
+_PLAIN |= {Json, datetime.date, datetime.datetime, datetime.time, datetime.timedelta}
 
 
 def seconds(timeout: float | None, default: float) -> float:

@@ -7,14 +7,19 @@ from dataclasses import dataclass, field
 
 from pgdbpool.driver.session import Session
 
-# Functions with their volatility (an aggregate's is that of its parts), views and row security policies with their texts,
-# sequences, whose value on a standby is one of the future (manual, CREATE SEQUENCE: 32 values are logged at once).
+# Functions with their volatility (an aggregate's is that of its parts) and the defaults of their arguments; views and row
+# security policies with their texts; sequences, whose value on a standby is one of the future (manual, CREATE SEQUENCE: 32
+# values are logged at once).
 _OBJECTS = """
 SELECT proname::text, nspname::text,
   CASE WHEN nspname = 'pg_catalog' THEN provolatile <> 'i'
     ELSE provolatile = 'v' OR EXISTS (SELECT FROM pg_catalog.pg_aggregate JOIN pg_catalog.pg_proc AS part
-      ON part.oid IN (aggtransfn, aggfinalfn) WHERE aggfnoid = p.oid AND part.provolatile = 'v') END,
-  pronargs = 1 AND EXISTS (SELECT FROM pg_catalog.pg_type WHERE oid = proargtypes[0] AND typtype = 'c'), NULL
+      ON part.oid IN (aggtransfn, aggfinalfn, aggcombinefn, aggserialfn, aggdeserialfn, aggmtransfn, aggminvtransfn,
+        aggmfinalfn)
+      WHERE aggfnoid = p.oid AND part.provolatile = 'v') END,
+  pronargs > 0 AND pronargs - pronargdefaults < 2
+    AND EXISTS (SELECT FROM pg_catalog.pg_type WHERE oid = proargtypes[0] AND typtype IN ('c', 'd', 'p')),
+  CASE WHEN nspname <> 'pg_catalog' THEN 'SELECT ' || pg_catalog.pg_get_expr(proargdefaults, 0) END
   FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_namespace AS n ON n.oid = pronamespace WHERE proname = ANY(%(names)s)
 UNION ALL SELECT relname::text, NULL, relkind = 'S', NULL, CASE relkind WHEN 'v' THEN pg_catalog.pg_get_viewdef(c.oid) END
   FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = relnamespace
@@ -30,8 +35,8 @@ class Meaning:
     """What one name stands for, in whatever schemas.
 
     ``functions``: each schema's, and whether one of that name there may do more than read. ``attribute``: one of these may
-    be called as a column is read (manual, 8.16.5). ``sequence``: it names one. ``texts``: of views, and of the policies of
-    a table.
+    be called as a column is read (manual, 8.16.5). ``sequence``: it names one. ``texts``: of views, of the policies of a
+    table, of a function's defaults.
     """
 
     functions: dict[str, bool] = field(default_factory=dict)
@@ -48,7 +53,24 @@ def meanings(session: Session, names: Collection[str], limit: float) -> dict[str
         if schema is not None:
             meaning.functions[schema] = meaning.functions.get(schema, False) or doubtful
             meaning.attribute |= doubtful and composite and schema != "pg_catalog"
-        elif text is not None:
+        if text is not None:
             meaning.texts.append(text)
         meaning.sequence |= schema is None and doubtful
     return found
+
+
+# What runs functions that no text names: operators, casts, and the checks of domains.
+_UNNAMED = """
+WITH doubtful AS (SELECT p.oid FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_namespace AS n ON n.oid = pronamespace
+  WHERE provolatile = 'v' AND nspname NOT IN ('pg_catalog', 'information_schema'))
+SELECT oprname::text FROM pg_catalog.pg_operator WHERE oprcode IN (SELECT oid FROM doubtful)
+UNION SELECT '' FROM pg_catalog.pg_cast WHERE castfunc IN (SELECT oid FROM doubtful)
+UNION SELECT '' FROM pg_catalog.pg_depend JOIN pg_catalog.pg_constraint AS c ON c.oid = objid AND contypid <> 0
+  WHERE classid = 'pg_catalog.pg_constraint'::regclass AND refclassid = 'pg_catalog.pg_proc'::regclass
+    AND refobjid IN (SELECT oid FROM doubtful)
+"""
+
+
+def unnamed(session: Session, limit: float) -> frozenset[str]:
+    """The operators that may do more than read; ``""`` among them where a cast or a domain may, which no text tells."""
+    return frozenset(symbol for (symbol,) in session.ask(_UNNAMED, None, limit))

@@ -48,9 +48,9 @@ class Position:
 
     ``lsn``: what a primary has written, what a standby has replayed. ``complete``: a standby streams, and has replayed all
     that it received. ``age``: seconds since the last transaction that it replayed, by both servers' clocks. ``next_xid``:
-    every transaction id below it is in this server's history, ``recovered_xid``: and was when it came back from a crash, 0 where that is not known any more.
-    ``synchronous``: commits wait for standbys. ``unbroken``: changes when it crashes (which discards its statistics).
-    ``started``: when the server did.
+    every transaction id below it is in this server's history, ``recovered_xid``: and was when it came back from a crash, 0
+    where that is not known any more. ``synchronous``: commits wait for standbys. ``unbroken``: changes when it crashes
+    (which discards its statistics). ``started``: when the server did.
     """
 
     asked: float

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Collection, Iterator
 from time import monotonic
 
-from pgdbpool.driver.objects import Meaning, meanings
+from pgdbpool.driver.objects import Meaning, meanings, unnamed
 from pgdbpool.driver.session import Refused, Session
 from pgdbpool.text import READING, Verdict, look
 
@@ -31,13 +31,14 @@ class Catalog:
         self._known: dict[str, Meaning] = {}
         self._wished: set[str] = set()
         self._refused: frozenset[str] = frozenset()
+        self._unnamed: frozenset[str] = frozenset()
         self._learned_at = 0.0
 
     # -- asking -------------------------------------------------------------------------------------------------------
 
     def allows(self, sql: str, verdict: Verdict, permitted: Collection[str]) -> bool:
         """Whether the text may run on a standby; ``permitted``: functions that the user vouches for."""
-        if not verdict.on_standby or sql in self._refused:
+        if not verdict.on_standby or sql in self._refused or any(symbol in sql for symbol in self._unnamed):
             return False
         known, seen, texts = self._known, {sql}, [verdict]
         while texts:
@@ -50,6 +51,8 @@ class Catalog:
                 return False
             for text in {text for name in verdict.names for text in known[name].texts} - seen:
                 seen.add(text)
+                if any(symbol in text for symbol in self._unnamed):
+                    return False
                 texts.append(look(text))
         return True
 
@@ -62,32 +65,50 @@ class Catalog:
         self.generation += 1
 
     def outdate(self) -> None:
-        """Somebody here has changed what names stand for."""
+        """Somebody here has changed what names stand for: nothing is known until it is learned again."""
+        self._learned_at = 0.0
         self._wished |= self._known.keys()
         self._known = {}
         self.generation += 1
         self.wished()
 
+    def refresh(self) -> None:
+        """Somebody here may have changed what names stand for: what is known counts until it is learned again."""
+        self._learned_at = 0.0
+
     def learn(self, session: Session) -> None:
-        """Ask the primary for what was wished, and again for all that is old."""
-        if monotonic() > self._learned_at + _FRESH:
-            self._learned_at = monotonic()
-            if len(self._known) > _MOST:
-                self._known = {}
-            self._wished |= self._known.keys()
-        while names := list(self._wished)[:_AT_ONCE]:
-            self._wished.difference_update(names)
-            try:
-                found = meanings(session, names, _PATIENCE)
-            except Refused as error:
-                log.warning("cannot learn what names stand for: %s", error)
-                return
-            except BaseException:
-                self._wished.update(names)
-                raise
-            if any(self._known.get(name) != found[name] for name in names):
-                self._known = {**self._known, **found}
-                self.generation += 1
+        """Ask a server for what was wished, and again for all that is old."""
+        try:
+            if (self._wished or self._known) and monotonic() > self._learned_at + _FRESH:
+                self._learn_all(session)
+            while names := list(self._wished)[:_AT_ONCE]:
+                self._learn_some(session, names)
+        except Refused as error:
+            log.warning("cannot learn what names stand for: %s", error)
+
+    def _learn_all(self, session: Session) -> None:
+        self._learned_at = monotonic()
+        before, self._unnamed = self._unnamed, unnamed(session, _PATIENCE)
+        if "" in self._unnamed - before:
+            log.warning(
+                "no text tells what only reads: a cast or a domain calls a volatile function; declare it STABLE"
+            )
+        if self._unnamed != before:
+            self.generation += 1
+        if len(self._known) > _MOST:
+            self._known = {}
+        self._wished |= self._known.keys()
+
+    def _learn_some(self, session: Session, names: list[str]) -> None:
+        self._wished.difference_update(names)
+        try:
+            found = meanings(session, names, _PATIENCE)
+        except BaseException:
+            self._wished.update(names)
+            raise
+        if any(self._known.get(name) != found[name] for name in names):
+            self._known = {**self._known, **found}
+            self.generation += 1
 
 
 def _doubts(verdict: Verdict, known: dict[str, Meaning], permitted: Collection[str]) -> Iterator[bool]:

@@ -16,7 +16,7 @@ log = logging.getLogger("pgdbpool.causal")
 
 LONGEST_LIFE = 300.0  # seconds that a mark lasts, at least
 _GAP = 0.03  # seconds that a read waits for a standby that is about to show what it must see
-_DISCOURAGED = 1.0  # seconds in which nobody waits again where that was in vain
+_DISCOURAGED = 1.0  # seconds in which nobody waits again where that was in vain, unless a standby has got there
 _AT_ANY_TIME = Mark(float("inf"), float("inf"))
 
 
@@ -51,7 +51,8 @@ class Causal:
         # Have the standbys looked at until that time; and first the primary, if the mark is not known.
         self.look: Callable[[float, bool], None] | None = None
         self.told = False
-        self._discouraged_until = 0.0
+        self._in_vain: Mark | None = None
+        self._in_vain_until = 0.0
         self.after_fork_in_child()
 
     def after_fork_in_child(self) -> None:
@@ -122,14 +123,20 @@ class Causal:
         mark, now = self.mark_of(owner), monotonic()
         if mark is None or any(endpoint.shows(mark) for endpoint in endpoints):
             return mark
-        if self.look is None or (patience is None and (not mark.known or now < self._discouraged_until)):
+        if self.look is None or (patience is None and not (mark.known and self._is_worth_it(now, endpoints))):
             return None
         deadline = now + (_GAP if patience is None else patience)
         self.look(deadline, mark.known)
         found = self._shown_by(deadline, owner, endpoints)
-        if found is None:
-            self._discouraged_until = monotonic() + _DISCOURAGED
+        if found is None and mark.known:
+            self._in_vain, self._in_vain_until = mark, monotonic() + _DISCOURAGED
+            self.look(self._in_vain_until, True)
         return found
+
+    def _is_worth_it(self, now: float, endpoints: Sequence[Endpoint]) -> bool:
+        """Whether a server has shown meanwhile what somebody has waited for in vain."""
+        vain = self._in_vain
+        return vain is None or now > self._in_vain_until or any(endpoint.shows(vain) for endpoint in endpoints)
 
     def _shown_by(self, deadline: float, owner: Owner, endpoints: Sequence[Endpoint]) -> Mark | None:
         with self._progress:

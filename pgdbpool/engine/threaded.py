@@ -56,7 +56,7 @@ class Threaded(Engine):
 
         def ask(session: Session) -> None:
             topology.ask(endpoint, session, PATIENCE)
-            if endpoint.role == "primary":
+            if endpoint.role == "primary" or self._hunts_until:  # a standby knows all names as well
                 self.catalog.learn(session)
 
         def look(session: Session) -> None:
@@ -99,7 +99,7 @@ class Threaded(Engine):
     def _learn(self) -> None:
         """Names in texts are not known yet, or how far the WAL is behind a write."""
         for endpoint, monitor in self._watch.monitors.items():
-            if endpoint.role == "primary":
+            if endpoint.role == "primary" or self._hunts_until:
                 monitor.worker.nudge()
 
     def _look(self, until: float, known: bool) -> None:

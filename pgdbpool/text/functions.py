@@ -42,7 +42,7 @@ READING = frozenset(
     macaddr8_set7bit make_date make_interval make_time make_timestamp make_timestamptz makeaclitem masklen max md5 min
     min_scale mod mode money multirange name netmask network normalize notlike now npoints nth_value ntile num_nonnulls
     num_nulls nummultirange numnode numrange obj_description octet_length oid overlaps overlay parse_ident path pclose
-    percent_rank percentile_cont percentile_disc pg_backend_pid pg_basetype pg_blocking_pids pg_char_to_encoding
+    percent_rank percentile_cont percentile_disc pg_backend_pid pg_basetype pg_char_to_encoding
     pg_client_encoding pg_collation_is_visible pg_column_compression pg_column_size pg_conf_load_time
     pg_conversion_is_visible pg_current_snapshot pg_current_xact_id_if_assigned pg_database_size pg_describe_object
     pg_encoding_to_char pg_function_is_visible pg_get_constraintdef pg_get_expr pg_get_function_arg_default
@@ -54,7 +54,7 @@ READING = frozenset(
     pg_is_in_recovery pg_is_other_temp_schema pg_jit_available pg_listening_channels pg_my_temp_schema
     pg_opclass_is_visible pg_operator_is_visible pg_opfamily_is_visible pg_options_to_table pg_partition_ancestors
     pg_partition_root pg_partition_tree pg_postmaster_start_time pg_relation_filenode pg_relation_filepath
-    pg_relation_size pg_safe_snapshot_blocking_pids pg_sequence_parameters pg_settings_get_flags pg_size_bytes
+    pg_relation_size pg_sequence_parameters pg_settings_get_flags pg_size_bytes
     pg_size_pretty pg_sleep pg_sleep_for pg_sleep_until pg_snapshot_xip pg_snapshot_xmax pg_snapshot_xmin
     pg_statistics_obj_is_visible pg_table_is_visible pg_table_size pg_tablespace_databases pg_tablespace_location
     pg_tablespace_size pg_timezone_names pg_total_relation_size pg_trigger_depth pg_ts_config_is_visible
@@ -87,9 +87,9 @@ LEAVES_NOTHING = frozenset(
     pg_current_xact_id pg_export_snapshot pg_notify pg_terminate_backend pg_try_advisory_xact_lock
     pg_try_advisory_xact_lock_shared txid_current
 
-    pg_current_wal_flush_lsn pg_current_wal_insert_lsn pg_current_wal_lsn pg_last_committed_xact pg_last_wal_receive_lsn
-    pg_last_wal_replay_lsn pg_last_xact_replay_timestamp pg_notification_queue_usage pg_walfile_name
-    pg_xact_commit_timestamp pg_xact_status txid_status
+    pg_blocking_pids pg_current_wal_flush_lsn pg_current_wal_insert_lsn pg_current_wal_lsn pg_last_committed_xact
+    pg_last_wal_receive_lsn pg_last_wal_replay_lsn pg_last_xact_replay_timestamp pg_notification_queue_usage
+    pg_safe_snapshot_blocking_pids pg_walfile_name pg_xact_commit_timestamp pg_xact_status txid_status
     """.split()
 )
 

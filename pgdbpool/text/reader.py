@@ -16,6 +16,8 @@ _PREFIXES = (("DISTINCT", "ON"), ("RETURNING", "WITH"))
 _STRINGS = frozenset(["string", "escaped"])
 _ESCAPED = frozenset(["escaped", "param"])
 _ANY_NAME = _STRINGS | _ESCAPED  # U&"..." UESCAPE 'x' (...), or a placeholder in place of a name
+_LOOKED_UP = frozenset(["OVERLAY", "SUBSTRING"])  # as calls they may be anybody's (gram.y), unlike TRIM or POSITION
+_LONGEST_NAME = 63  # bytes; the server cuts off the rest
 _HEAD = 64  # tokens: enough to tell the form of a statement
 
 
@@ -37,6 +39,7 @@ class Statement:
 
     def __init__(self) -> None:
         self.begun = self.broken = self.query = self.leaves = self.writes = False
+        self.odd = False  # a name in it is not the one that the server looks up, or not to be told from a qualified one
         self.keyword = ""
         self.functions: set[str] = set()
         self.names: set[str] = set()
@@ -57,15 +60,17 @@ class Statement:
     @property
     def asks(self) -> bool:
         """Whether a standby might answer it."""
-        return self.keyword in _ASKS and not (self.leaves or self.writes or any(map(tells_of_server, self.names)))
+        changes = self.leaves or self.writes or self.odd
+        return self.keyword in _ASKS and not (changes or any(map(tells_of_server, self.names)))
 
     def take(self, token: str, name: str) -> None:
         self._last = self._named(token, name) if name else self._unnamed(token)
 
     def _named(self, token: str, name: str) -> str:
         """A word or a quoted name; what follows a point is a name in any case."""
-        if token not in SYNTAX:
+        if token not in SYNTAX or token in _LOOKED_UP:
             self.names.add(name)
+            self.odd |= "." in name or len(name) > _LONGEST_NAME or len(name.encode()) > _LONGEST_NAME
         quoted, qualified = token == '"', self._last == "."
         if qualified:
             self._name = [*(self._name or [""]), name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -10,6 +11,7 @@ from .session import CONTROL, form_of, instead
 
 _CACHED_CHARACTERS = 8_192
 _READ_CHARACTERS = 16_384
+_UNICODE = re.compile(r"[uU]&[\"']")  # a name by other letters
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ def _judge(sql: str) -> Verdict:
         joinable=known and all(s.query for s in statements),
         functions=frozenset().union(*(s.functions for s in statements)),
         single=whole and len(statements) == 1,
-        on_standby=known and all(s.asks for s in statements),
+        on_standby=known and all(s.asks for s in statements) and not _UNICODE.search(sql),
         names=frozenset().union(*(s.names for s in statements)),
     )
 

@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -272,8 +273,13 @@ def test_interrupted_while_it_is_made() -> None:
     place.chmod(0o711)
     before = signal.signal(signal.SIGUSR1, signal.default_int_handler)
 
+    def is_made() -> bool:
+        with suppress(psutil.NoSuchProcess):  # a child that has just ended
+            return any(child.name() == "initdb" for child in psutil.Process().children())
+        return False
+
     def interrupt() -> None:
-        assert eventually(lambda: any(child.name() == "initdb" for child in psutil.Process().children()))
+        assert eventually(is_made)
         time.sleep(0.05)  # its creator waits for it by now
         os.kill(os.getpid(), signal.SIGUSR1)
 

@@ -46,11 +46,11 @@ def application(environ, start_response):
 
 
 class Gunicorn:
-    """A gunicorn with the application above, on a free port."""
+    """A gunicorn with the application above, or another one, on a free port."""
 
-    def __init__(self, folder: Path, config: dict[str, Any], *options: str, warm: bool = False) -> None:
+    def __init__(self, folder: Path, config: dict[str, Any], *options: str, warm: bool = False, app: str = APP) -> None:
         (folder / "config.json").write_text(json.dumps(config))
-        (folder / "shop.py").write_text(APP.replace("{warm}", str(warm)))
+        (folder / "shop.py").write_text(app.replace("{warm}", str(warm)))
         # newer ones make a socket in the home directory
         (folder / "gunicorn.conf.py").write_text("control_socket_disable = True\n")
         command = [sys.executable, "-m", "gunicorn", "--bind", "127.0.0.1:0", *options]

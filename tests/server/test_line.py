@@ -106,7 +106,7 @@ def test_writers_and_readers_wait_in_one_order(replicas: Replicas, make_pool: Ca
 def test_writers_at_the_limit_leave_the_readers_alone(replicas: Replicas, make_pool: Callable[..., Any]) -> None:
     """The primary's connections are all held: writers wait, readers do not, and PoolTimeout tells who holds."""
     pool = make_pool(replicas.config({"connection_count": 2, "timeout": 0.4}))
-    assert eventually(lambda: is_known(pool))
+    assert eventually(lambda: answering(pool, read_only=True) == {"standby1", "standby2"})
     with holding(pool, 2):
         with pytest.raises(PoolTimeout, match=r"2 of 2 are held.*test_line\.py:\d+ \(hold\)"):
             pool.query("SELECT 1", read_only=False)
@@ -132,7 +132,7 @@ def test_one_server_exhausted_is_no_reason_to_wait(three_servers: Several, make_
 def test_nested_checkout_of_a_target(replicas: Replicas, make_pool: Callable[..., Any]) -> None:
     """Who holds all of the primary's connections cannot wait for another; a standby's he may still have."""
     pool = make_pool(replicas.config({"connection_count": 1}))
-    assert eventually(lambda: is_known(pool))
+    assert eventually(lambda: answering(pool, read_only=True) == {"standby1", "standby2"})
     with pool.handler():
         with pytest.raises(NestedCheckout):
             pool.query("SELECT 1", read_only=False, timeout=5)

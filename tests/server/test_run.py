@@ -194,14 +194,14 @@ def test_again_after_a_loss_before_commit(make_pool: Any, server: Server, more: 
     assert rows_of(server, TABLE) == [2]
 
 
-@pytest.mark.contract("2.call.run.1", "4.a-write-that.1")
+@pytest.mark.contract("2.call.run.1", "4.a-write-that.1", "4.a-write-that.3")
 def test_not_when_in_doubt(make_pool: Any, server: Server, wire: Wire) -> None:
-    """It does not run again when the answer to COMMIT is lost: InDoubt, and the work is there once."""
+    """It does not run again when the answer to COMMIT is lost: InDoubt, which knows that the work is there, once."""
     work = Attempts(None, failing=0)
     wire.lose_answer("COMMIT")
     with pytest.raises(pgdbpool.InDoubt) as caught:
         make_pool(wire.config()).run(work)
-    assert (work.count, caught.value.outcome) == (1, "unknown")
+    assert (work.count, caught.value.outcome) == (1, "committed")
     assert eventually(lambda: rows_of(server, TABLE) == [1])
 
 

@@ -303,7 +303,7 @@ def test_each_endpoint_has_its_own_limit(replicas: Replicas, make_pool: Callable
     assert eventually(lambda: answering(pool, read_only=True) == STANDBYS)
     assert pool.query("SELECT pg_sleep(1.8), 7", read_only=True).one()[1] == 7
     with pytest.raises(psycopg2.errors.QueryCanceled):
-        pool.query("SELECT pg_sleep(5)")
+        pool.query("SELECT pg_sleep(5)", read_only=False)
     with pytest.raises(psycopg2.errors.QueryCanceled):
         pool.query("SELECT pg_sleep(5)", read_only=True, query_timeout=400)
     with pool.handler(read_only=True) as db:
@@ -317,7 +317,7 @@ def test_each_endpoint_has_its_own_limit(replicas: Replicas, make_pool: Callable
 def test_serializable_reads_go_to_the_primary(replicas: Replicas, make_pool: Callable[..., Any]) -> None:
     """A standby refuses SERIALIZABLE for being one (0A000), so under ``auto`` such a transaction is the primary's."""
     pool = make_pool(replicas.config())
-    assert eventually(lambda: is_known(pool))
+    assert eventually(lambda: answering(pool, read_only=True) == STANDBYS)
     for _ in range(4):
         with pool.transaction(read_only=True, isolation="serializable") as db:
             assert db.query(WHO).scalar() == "primary"
