@@ -115,7 +115,7 @@ class Dialogue:
             if self.scribe is not None:
                 self.scribe.note(verdict)
             raise
-        if self._track and not verdict.reads:
+        if TRACK in front:
             self.tracked = self.tracked or self.session.raw.get_parameter_status("application_name")
         if self.scribe is not None and not verdict.reads and (self.session.idle or verdict.controls_transaction):
             self.scribe.note(verdict)
@@ -142,9 +142,14 @@ class Dialogue:
                 parts.append(setting)
             else:
                 self.send(setting)
-        if self._track and self.tracked is None and not verdict.reads and session.pooled_by is None:
+        if self._is_to_track(verdict) and session.pooled_by is None:
             parts.append(TRACK)
         return "; ".join(parts) + ";\n" if parts else ""
+
+    def _is_to_track(self, verdict: Verdict) -> bool:
+        """Whether it is the first writing query; what is none may have to come first, or to lock before any snapshot."""
+        due = self._track and self.tracked is None and verdict.joinable and not verdict.reads
+        return due and not self.session.reports_recovery()
 
     def send(self, *parts: str, params: Any = None, in_doubt: bool = False, limit: int | None = None) -> Any:
         """Send one message, whose parts are whole lines; returns the cursor, or raises what its failure means."""

@@ -44,7 +44,7 @@ class Causal:
     """
 
     def __init__(self, endpoints: Sequence[Endpoint], life: float, wanted: bool) -> None:
-        self._endpoints = endpoints
+        self._endpoints: Sequence[Endpoint] = endpoints
         self.life = life
         self.wanted = wanted
         self.carried = False
@@ -54,6 +54,10 @@ class Causal:
         self._in_vain: Mark | None = None
         self._in_vain_until = 0.0
         self.after_fork_in_child()
+
+    def close(self) -> None:
+        """Threads that have written here keep nothing of the pool."""
+        self._endpoints, self.look = (), None
 
     def after_fork_in_child(self) -> None:
         # Guards nothing: it is there to wait on. Forbidden under it: I/O, logging, user code, any other lock.

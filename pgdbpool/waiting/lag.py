@@ -35,8 +35,10 @@ class History:
     def note(self, written: int, at: float) -> None:
         """The primary was there at that moment. By one thread at a time; anybody may ask for a lag meanwhile."""
         samples = self._samples
+        if samples and at < samples[-1][1]:
+            return  # it came late
         if samples and written < samples[-1][0]:
-            return  # an older sample that came late
+            self._samples = samples = []  # it has crashed, and what it had not flushed is no more
         if len(samples) >= _KEPT:
             self._samples = samples = samples[_KEPT // 2 :]
         if len(samples) > 1 and samples[-1][0] == samples[-2][0] == written:
