@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import logging
 import threading
@@ -398,6 +399,30 @@ def test_groups_that_read_from_standbys_alone_wait(owned: Any, cluster: Replicas
             done = thread_of(lambda: None)  # others do not wait
             assert done.result().error is None
         assert owned.query(READ, group="strict", timeout=10).one()[0] == value
+
+
+@pytest.mark.parametrize("how", list(HOLDS))
+def test_they_can_be_read_while_a_connection_is_held(owned: Any, cluster: Replicas, how: str) -> None:
+    """What was committed on it until now is what they have to show: they do as soon as a standby has replayed that."""
+    number = next(numbers)
+    with HOLDS[how](owned) as held:
+        raw = held.connection if how == "handler.connection" else held
+        raw.cursor().execute(INSERT, (number,))
+        raw.autocommit or raw.commit()
+        assert owned.query(READ, group="strict", timeout=10).one()[0] == number
+
+
+def test_a_connection_that_was_dropped(owned: Any, cluster: Replicas) -> None:
+    """One that its thread has lost, and the pool has taken back, does not keep that thread's reads on the primary."""
+
+    def drop() -> None:
+        owned.connection().__enter__().cursor().execute(INSERT, (next(numbers),))
+
+    drop()
+    gc.collect()
+    assert eventually(lambda: owned.stats()["groups"]["web"]["in_use"] == 0, 10.0)
+    cluster.caught_up()
+    assert eventually(lambda: thread_reads_on_standbys(owned), 5.0)
 
 
 def test_they_wait_in_place(owned: Any, cluster: Replicas) -> None:
