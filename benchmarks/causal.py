@@ -100,7 +100,9 @@ def caught_up(_: Server, rounds: int | None) -> Row:
             Goal("% of the reads on standbys (the least of any round)", [min(shares)], 95, at_least=True),
             Goal("queries for 2,000 pairs besides their own (the most of any round)", [max(more)], 0),
         ],
-        notes=["own: one message with BEGIN and the write, one with COMMIT and the question for the position, the read"],
+        notes=[
+            "own: one message with BEGIN and the write, one with COMMIT and the question for the position, the read"
+        ],
     )
 
 

@@ -111,8 +111,8 @@ class Dialogue:
             self.scribe.hear(verdict)
         try:
             cursor = self.send(front, *texts, params=params, in_doubt=in_doubt, limit=limit)
-        except InDoubt:
-            if self.scribe is not None:
+        except (InDoubt, DBQueryError):  # also what was rejected: a CALL may have committed before
+            if self.scribe is not None and not verdict.reads:
                 self.scribe.note(verdict)
             raise
         if TRACK in front:
