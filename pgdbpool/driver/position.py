@@ -47,10 +47,10 @@ class Position:
     """What a server said of itself. ``asked`` and ``heard`` are monotonic times: it was so at some moment in between.
 
     ``lsn``: what a primary has written, what a standby has replayed. ``complete``: a standby has replayed all that it
-    received; None where it receives nothing. ``age``: seconds since the last transaction that it replayed, by both servers' clocks. ``next_xid``:
-    every transaction id below it is in this server's history, ``recovered_xid``: and was when it came back from a crash, 0
-    where that is not known any more. ``synchronous``: commits wait for standbys. ``unbroken``: changes when it crashes
-    (which discards its statistics). ``started``: when the server did.
+    received; None where it receives nothing. ``age``: seconds since the last transaction that it replayed, by both servers'
+    clocks. ``next_xid``: every transaction id below it is in this server's history, ``recovered_xid``: and was when it came
+    back from a crash, 0 where that is not known any more. ``synchronous``: commits wait for standbys. ``unbroken``: changes
+    when it crashes (which discards its statistics). ``started``: when the server did.
     """
 
     asked: float
