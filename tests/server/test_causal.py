@@ -312,7 +312,10 @@ def lent(pool: Any) -> Iterator[Any]:
 
 @pytest.mark.parametrize(
     ("how", "between"),
-    [*itertools.product(HOLDS, ["nothing", "query"]), *itertools.product(["getconn"], ["transaction", "connection", "token"])],
+    [
+        *itertools.product(HOLDS, ["nothing", "query"]),
+        *itertools.product(["getconn"], ["transaction", "connection", "token"]),
+    ],
 )
 def test_what_is_written_on_a_connection_still_held(owned: Any, cluster: Replicas, how: str, between: str) -> None:
     """The real connection may write at any time: reads beside it see that too, whatever was done in between."""

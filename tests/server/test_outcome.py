@@ -325,7 +325,9 @@ def test_the_number_is_given_out_again(
 ) -> None:
     """What was in no WAL when the server crashed is forgotten, its number too: another's "committed" is not taken for ours."""
     doubt = Doubt(pool, proxy, module_server, "before")
-    [(ours,)] = module_server.sql("SELECT backend_xid::text::bigint FROM pg_stat_activity WHERE backend_xid IS NOT NULL")
+    [(ours,)] = module_server.sql(
+        "SELECT backend_xid::text::bigint FROM pg_stat_activity WHERE backend_xid IS NOT NULL"
+    )
     proxy.refuse()
     ENDS[end](module_server)
     given = [module_server.sql("SELECT pg_current_xact_id()::text::bigint")[0][0] for _ in range(3)]
@@ -342,7 +344,9 @@ def test_the_number_is_given_out_again(
 
 def probed(server: Server) -> bool:
     """Whether a pool's probe was answered, since the server is back."""
-    return bool(server.sql("SELECT 1 FROM pg_stat_activity WHERE application_name = 'pgdbpool:monitor' AND state = 'idle'"))
+    return bool(
+        server.sql("SELECT 1 FROM pg_stat_activity WHERE application_name = 'pgdbpool:monitor' AND state = 'idle'")
+    )
 
 
 # -- another takes over -----------------------------------------------------------------------------------------------
@@ -365,7 +369,9 @@ class Failover:
         assert eventually(lambda: is_known(self.pool))
 
     def _synchronous_standbys(self) -> int:
-        return int(self.replicas.primary.sql("SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'quorum'")[0][0])
+        return int(
+            self.replicas.primary.sql("SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'quorum'")[0][0]
+        )
 
     def doubt(self, when: Any) -> Doubt:
         return Doubt(self.pool, self.proxy, self.replicas.primary, when)
