@@ -219,10 +219,10 @@ class Desk:
 
     def _failure(self, owner: Owner, session: Session, error: Exception, prefix: str, wrote: bool) -> Exception:
         """What the failure of a statement means to whoever sent it; ``wrote``: it may have taken effect, if it was lost."""
+        if wrote and self.causal.wanted:  # also where it was rejected: a CALL may have committed before
+            self.causal.wrote(owner)
         if not session.lost:
             return rejected(error, prefix)
-        if wrote and self.causal.wanted:
-            self.causal.wrote(owner)
         return lost(session, error, wrote=wrote, doing="an autocommit statement")
 
     def wrote(

@@ -111,8 +111,8 @@ class Dialogue:
             self.scribe.hear(verdict)
         try:
             cursor = self.send(front, *texts, params=params, in_doubt=in_doubt, limit=limit)
-        except InDoubt:
-            if self.scribe is not None:
+        except (InDoubt, DBQueryError):  # also what was rejected: a CALL may have committed before
+            if self.scribe is not None and not verdict.reads:
                 self.scribe.note(verdict)
             raise
         if TRACK in front:
@@ -235,7 +235,8 @@ class Dialogue:
             raise
         except DBQueryError as error:
             timed_out = monotonic() - began > (self.query_timeout or _FOREVER) / 1000 * 0.9
-            if error.pgcode in _NOT_COMMIT and not (error.pgcode == _CANCELED and timed_out):
+            is_of_trigger = error.diag.context is not None
+            if error.pgcode in _NOT_COMMIT and not (is_of_trigger or (error.pgcode == _CANCELED and timed_out)):
                 scribe.note()
                 raise InDoubt("either COMMIT failed, or what was asked behind it") from error
             raise

@@ -99,7 +99,7 @@ class Catalog:
         before, self._unnamed = self._unnamed, unnamed(session, _PATIENCE)
         if "" in self._unnamed - before:
             log.warning(
-                "no text tells what only reads: a cast or a domain calls a volatile function; declare it STABLE"
+                "no text tells what only reads: an operator, cast or domain calls a volatile function; declare it STABLE"
             )
         if self._unnamed != before:
             self.generation += 1

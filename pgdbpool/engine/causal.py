@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from time import monotonic
 
 from pgdbpool.driver.position import Position, written
@@ -60,9 +62,10 @@ class Causal:
         self._endpoints, self.look = (), None
 
     def after_fork_in_child(self) -> None:
-        # Guards nothing: it is there to wait on. Forbidden under it: I/O, logging, user code, any other lock.
-        self._progress = threading.Condition(threading.Lock())
-        self._waiting = 0
+        # A lock for each who waits, which is released once: no exception thrown into a thread can leave one taken that
+        # anybody else needs.
+        self._to_wake: deque[threading.Lock] = deque()
+        self._waiting: set[object] = set()
 
     # -- writing ------------------------------------------------------------------------------------------------------
 
@@ -143,25 +146,31 @@ class Causal:
         return vain is None or now > self._in_vain_until or any(endpoint.shows(vain) for endpoint in endpoints)
 
     def _shown_by(self, deadline: float, owner: Owner, endpoints: Sequence[Endpoint]) -> Mark | None:
-        with self._progress:
-            self._waiting += 1
-            try:
-                while True:
-                    mark = self.mark_of(owner)
-                    if mark is None or any(endpoint.shows(mark) for endpoint in endpoints):
-                        return mark
-                    left = deadline - monotonic()
-                    if left <= 0:
-                        return None
-                    self._progress.wait(left)
-            finally:
-                self._waiting -= 1
+        me = object()
+        self._waiting.add(me)
+        try:
+            while True:
+                wake = threading.Lock()
+                wake.acquire()
+                self._to_wake.append(wake)
+                mark = self.mark_of(owner)
+                if mark is None or any(endpoint.shows(mark) for endpoint in endpoints):
+                    return mark
+                left = deadline - monotonic()
+                if left <= 0 or not wake.acquire(timeout=left):
+                    return None
+        finally:
+            self._waiting.discard(me)
+
+    def is_waited_for(self) -> bool:
+        """Whether any read waits for a standby now."""
+        return bool(self._waiting)
 
     def moved(self) -> None:
         """A server has told where it is."""
-        if self._waiting:
-            with self._progress:
-                self._progress.notify_all()
+        with suppress(IndexError):
+            while True:
+                self._to_wake.popleft().release()
 
     def tell(self, group: str) -> None:
         """The first read is about to go to a standby."""

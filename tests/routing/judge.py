@@ -1,7 +1,8 @@
 """What the servers themselves say of a statement; nothing is taken from what the pool knows of functions.
 
 It is run in a transaction on the primary, which is looked at from inside and rolled back; on a standby; once more on the
-primary where the two answers differ; and in autocommit on the primary. Each run has a session of its own.
+primary where the two answers differ; and in autocommit on the primary. No run finds anything in its session
+that another one has left there.
 """
 
 from __future__ import annotations
@@ -12,23 +13,25 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg2
-from psycopg2.extensions import TRANSACTION_STATUS_INERROR as INERROR
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE as IDLE
 
 from tests.routing.corpus import Case
 from tests.servers import DATABASE, ROLE, Server
 from tests.several import Replicas
 
 # What of a session may be otherwise after a statement. (plpgsql's settings come with its first function.)
+_PARTS = ("settings", "the mark of touch()", "role", "prepared", "cursors", "channels", "temporary", "locks")
 _SESSION = """
 SELECT (SELECT md5(string_agg(name || '=' || setting, ' ' ORDER BY name)) FROM pg_settings
-    WHERE name NOT IN ('transaction_read_only', 'in_hot_standby') AND name NOT LIKE 'plpgsql.%') AS settings,
-  current_setting('corpus.touched', true) AS touched, current_user || ' ' || session_user AS role,
-  (SELECT string_agg(name, ' ') FROM pg_prepared_statements) AS prepared,
-  (SELECT string_agg(name, ' ') FROM pg_cursors) AS cursors,
-  (SELECT string_agg(c, ' ') FROM pg_listening_channels() AS c) AS listening,
-  (SELECT string_agg(relname, ' ') FROM pg_class WHERE relnamespace = pg_my_temp_schema()) AS temporary,
+    WHERE name NOT IN ('transaction_read_only', 'in_hot_standby') AND name NOT LIKE 'plpgsql.%'),
+  current_setting('corpus.touched', true),
+  current_user || ' ' || session_user,
+  (SELECT string_agg(name, ' ') FROM pg_prepared_statements),
+  (SELECT string_agg(name, ' ') FROM pg_cursors),
+  (SELECT string_agg(c, ' ') FROM pg_listening_channels() AS c),
+  (SELECT string_agg(relname, ' ') FROM pg_class WHERE relnamespace = pg_my_temp_schema()),
   (SELECT string_agg(concat_ws(' ', mode, classid, objid), ', ') FROM pg_locks
-    WHERE pid = pg_backend_pid() AND locktype = 'advisory') AS advisory
+    WHERE pid = pg_backend_pid() AND locktype = 'advisory')
 """
 # What a transaction that only reads has not: an id, and locks that anybody would have to wait for.
 _TRANSACTION = """
@@ -100,21 +103,19 @@ def differs(one: Answer, again: Answer, other: Answer) -> str:
 def compare(replicas: Replicas, cases: Sequence[Case]) -> list[Seen]:
     """What both servers answer; nothing is kept."""
     replicas.caught_up()
-    primary, standby = replicas.primary, replicas.standbys[0]
-    with closing(session(primary)) as untouched:
-        fresh = _asked(untouched, _SESSION)
-    return [_compared(primary, standby, case, fresh) for case in cases]
+    with closing(_Seat(replicas.primary)) as primary, closing(_Seat(replicas.standbys[0])) as standby:
+        return [_compared(primary, standby, case) for case in cases]
 
 
 def keep(replicas: Replicas, cases: Sequence[Case], seen: Sequence[Seen]) -> None:
     """Run each as a user would, and note what it leaves behind."""
     replicas.primary.sql(_CONTENTS)
-    with closing(session(replicas.primary)) as untouched:
-        fresh = _asked(untouched, _SESSION)
-    with closing(replicas.primary.admin(dbname=DATABASE)) as observer:
+    with closing(replicas.primary.admin(dbname=DATABASE)) as observer, closing(_Seat(replicas.primary)) as seat:
         before = _asked(observer, _WORLD)
         for case, each in zip(cases, seen, strict=True):
-            each.after = _kept(replicas.primary, case, each, fresh)
+            each.alone = run(seat.connection, case)
+            each.after = "a transaction" if seat.connection.info.transaction_status != IDLE else seat.traces()
+            seat.renew(if_=bool(each.after))
             world, before = before, _asked(observer, _WORLD)
             each.after = each.after or ("the database" if world != before else "")
 
@@ -142,41 +143,52 @@ def plain_rows(rows: Iterable[Any]) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(str(bytes(cell) if isinstance(cell, memoryview) else cell) for cell in row) for row in rows)
 
 
-def _compared(primary: Server, standby: Server, case: Case, fresh: Any) -> Seen:
+class _Seat:
+    """A session, which is exchanged for a new one when something was left in it."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self.connection = session(server)
+        self._fresh = _asked(self.connection, _SESSION)
+
+    def close(self) -> None:
+        self.connection.close()
+
+    def renew(self, *, if_: bool = True) -> None:
+        if if_:
+            self.connection.close()
+            self.connection = session(self._server)
+
+    def traces(self) -> str:
+        """What is otherwise in it than in a new one."""
+        [now], [before] = _asked(self.connection, _SESSION), self._fresh
+        return ", ".join(name for name, old, new in zip(_PARTS, before, now, strict=True) if old != new)
+
+
+def _compared(primary: _Seat, standby: _Seat, case: Case) -> Seen:
     seen = Seen()
-    seen.here, seen.inside, chance = _within(primary, case, fresh)
-    with closing(session(standby)) as connection:
-        seen.there = run(connection, case)
-        if _asked(connection, "ROLLBACK; SELECT random()") == chance:
-            seen.inside = "the seed of random()"
-    seen.again = seen.here if seen.here == seen.there else _within(primary, case, fresh)[0]
+    seen.here, seen.inside, chance = _within(primary, case)
+    seen.there = run(standby.connection, case)
+    if _asked(standby.connection, "ROLLBACK; SELECT random()") == chance:
+        seen.inside = "the seed of random()"
+    if seen.here != seen.there:
+        primary.renew()
+        seen.again, _, _ = _within(primary, case)
+    else:
+        seen.again = seen.here
+    for seat in (primary, standby):
+        seat.renew(if_=bool(seen.inside) or seen.there[0] == "error")
     return seen
 
 
-def _within(server: Server, case: Case, fresh: Any) -> tuple[Answer, str, Any]:
-    """In a transaction that is rolled back: the answer, what there is in it that a mere reader's has not, and a random()."""
-    with closing(session(server)) as connection:
-        _asked(connection, "BEGIN")
-        answer, inside = run(connection, case), ""
-        if answer[0] != "error":
-            done = _asked(connection, _TRANSACTION)
-            inside = f"{done}" if done != _READS_ONLY else _other(fresh, connection)
-        return answer, inside, _asked(connection, "ROLLBACK; SELECT random()")
-
-
-def _kept(server: Server, case: Case, seen: Seen, fresh: Any) -> str:
-    with closing(session(server)) as connection:
-        seen.alone = run(connection, case)
-        return _other(fresh, connection)
-
-
-def _other(fresh: Any, connection: Any) -> str:
-    """What is otherwise in this session than in a fresh one."""
-    with connection.cursor() as cursor:
-        cursor.execute("ROLLBACK; " + _SESSION if connection.info.transaction_status == INERROR else _SESSION)
-        [now], [before] = cursor.fetchall(), fresh
-        names = [column.name for column in cursor.description]
-    return ", ".join(name for name, old, new in zip(names, before, now, strict=True) if old != new)
+def _within(seat: _Seat, case: Case) -> tuple[Answer, str, Any]:
+    """In a transaction that is rolled back: the answer, what a mere reader's transaction has not, and a random number."""
+    _asked(seat.connection, "BEGIN")
+    answer, inside = run(seat.connection, case), ""
+    if answer[0] != "error":
+        done = _asked(seat.connection, _TRANSACTION)
+        inside = seat.traces() if done == _READS_ONLY else f"{done}"
+    return answer, inside, _asked(seat.connection, "ROLLBACK; SELECT random()")
 
 
 def _asked(connection: Any, text: str) -> list[Any]:

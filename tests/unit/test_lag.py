@@ -23,7 +23,7 @@ def seen(
     replayed: int,
     now: float,
     *,
-    complete: bool = False,
+    complete: bool | None = None,
     age: float | None = None,
     at: float | None = None,
 ) -> Lag:
