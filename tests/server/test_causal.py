@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import itertools
 import logging
 import threading
@@ -12,6 +13,8 @@ from typing import Any
 
 import psycopg2
 import pytest
+from psycopg2 import sql
+from psycopg2.extensions import AsIs
 
 import pgdbpool
 from tests.life import outcomes, thread_of
@@ -28,12 +31,21 @@ STANDBYS = {"standby1", "standby2"}
 numbers = itertools.count(1)
 
 
+def furnish(replicas: Replicas) -> Replicas:
+    """A table, a function that writes into it, and a table whose constraint is looked at by COMMIT alone."""
+    primary = replicas.primary
+    fresh_table(primary, TABLE, "id int PRIMARY KEY")
+    body = f"INSERT INTO {ROLE}.{TABLE} VALUES (n) RETURNING id"
+    primary.sql(f"CREATE FUNCTION {ROLE}.put(n int) RETURNS int LANGUAGE sql AS '{body}'")
+    primary.sql(f"ALTER FUNCTION {ROLE}.put OWNER TO {ROLE}")
+    fresh_table(primary, "deferred", "id int UNIQUE DEFERRABLE INITIALLY DEFERRED")
+    replicas.caught_up()
+    return replicas
+
+
 @pytest.fixture(scope="module")
 def cluster(module_replicas: Replicas) -> Replicas:
-    fresh_table(module_replicas.primary, TABLE, "id int PRIMARY KEY")
-    fresh_table(module_replicas.primary, "deferred", "id int UNIQUE DEFERRABLE INITIALLY DEFERRED")
-    module_replicas.caught_up()
-    return module_replicas
+    return furnish(module_replicas)
 
 
 def configured(cluster: Replicas, **each: dict[str, Any]) -> dict[str, Any]:
@@ -182,14 +194,46 @@ def by_getconn(pool: Any, number: int, key: str | None = None) -> None:
     pool.putconn(raw, key)
 
 
-def by_copied_function(pool: Any, number: int) -> None:
-    """A SELECT that writes."""
+def by_with(pool: Any, number: int) -> None:
     pool.query(f"WITH new AS (INSERT INTO {ROLE}.{TABLE} VALUES (%s) RETURNING id) SELECT id FROM new", (number,))
+
+
+def by_composable(pool: Any, number: int) -> None:
+    """What has to be written out by a connection before anybody knows what it is."""
+    pool.query(sql.SQL("SELECT {}.put({})").format(sql.Identifier(ROLE), sql.Literal(number)))
+
+
+def by_parameter(pool: Any, number: int) -> None:
+    """A parameter that is SQL itself."""
+    pool.query("SELECT %s", (AsIs(f"{ROLE}.put({number})"),))
+
+
+def by_parameter_in_transaction(pool: Any, number: int) -> None:
+    with pool.transaction() as db:
+        db.query("SELECT %s", (AsIs(f"{ROLE}.put({number})"),))
+
+
+def by_parameters_of_many(pool: Any, number: int) -> None:
+    with pool.handler() as db:
+        db.executemany("SELECT %s", [(AsIs(f"{ROLE}.put({number})"),)])
+
+
+def by_copy(pool: Any, number: int) -> None:
+    with pool.connection() as raw:
+        raw.cursor().copy_expert(f"COPY {ROLE}.{TABLE} FROM STDIN", io.StringIO(f"{number}\n"))
 
 
 WRITES: dict[str, Callable[[Any, int], Any]] = {
     "query": lambda pool, number: pool.query(INSERT, (number,)),
-    "query of a SELECT that writes": by_copied_function,
+    "query of bytes": lambda pool, number: pool.query(INSERT.encode(), (number,)),
+    "query of two statements": lambda pool, number: pool.query(f"SELECT 1; {INSERT}", (number,)),
+    "query of WITH": by_with,
+    "query of a function": lambda pool, number: pool.query(f"SELECT {ROLE}.put(%s)", (number,)),
+    "query of a Composable": by_composable,
+    "query of a parameter": by_parameter,
+    "transaction of a parameter": by_parameter_in_transaction,
+    "executemany of parameters": by_parameters_of_many,
+    "COPY": by_copy,
     "handler": by_handler,
     "handler, commit()": by_handler_commit,
     "handler, end of block": by_handler_exit,
@@ -394,7 +438,7 @@ def test_groups_that_read_from_standbys_alone_wait(owned: Any, cluster: Replicas
     for write, value in ((by_transaction, number), (WRITES["query"], later)):
         with paused(cluster):
             write(owned, value)
-            with pytest.raises(pgdbpool.DBOfflineError, match=r"no standby shows within 0\.4 s"):
+            with pytest.raises(pgdbpool.DBOfflineError, match=r"no standby that shows what this thread has written, within 0\.4 s"):
                 owned.query(READ, group="strict", timeout=0.4)
             done = thread_of(lambda: None)  # others do not wait
             assert done.result().error is None
@@ -585,8 +629,7 @@ def test_a_server_that_does_not_tell_positions(own_replicas: Replicas, make_pool
     """Where nobody may ask for positions a transaction commits as ever, and reads go to the primary."""
     for function in ("pg_walfile_name(pg_lsn)", "pg_current_wal_insert_lsn()"):
         own_replicas.primary.sql(f"REVOKE EXECUTE ON FUNCTION pg_catalog.{function} FROM PUBLIC")
-    fresh_table(own_replicas.primary, TABLE, "id int PRIMARY KEY")
-    own_replicas.caught_up()
+    furnish(own_replicas)
     pool = make_pool(configured(own_replicas))
     roles = lambda: [each["role"] for each in pool.stats()["endpoints"].values()]  # noqa: E731
     assert eventually(lambda: roles() == ["primary", "standby", "standby"])
@@ -598,6 +641,17 @@ def test_a_server_that_does_not_tell_positions(own_replicas: Replicas, make_pool
         token = pool.causal_token()
         with_token = thread_of(lambda: seen_with(pool, token)).result()
         assert (with_token.value, with_token.error) == (len(WRITES), None)
+
+
+def test_without_threads(cluster: Replicas, make_pool: Callable[..., Any]) -> None:
+    """``type: non-threaded`` has nobody to probe: reads show what was written, and are back on the standbys soon."""
+    pool = make_pool({**configured(cluster), "type": "non-threaded"})
+    assert eventually(lambda: thread_reads_on_standbys(pool), 10.0)
+    with paused(cluster):
+        for name in ("query", "transaction", "connection", "getconn"):
+            WRITES[name](pool, number := next(numbers))
+            assert stale(pool, number) == {}, name
+    assert eventually(lambda: thread_reads_on_standbys(pool), 10.0)
 
 
 # -- tokens -----------------------------------------------------------------------------------------------------------
