@@ -98,7 +98,7 @@ class Desk:
         """A connection for writing or for reading; a thread reads from a standby only if that shows what it has written."""
         if not (reads or self._only_reads):
             return self.group.checkout(owner, patience)
-        if owner.marks and self._looks_at_roles and self.causal.mark_of(owner) is not None:
+        if owner.marks and self._looks_at_roles and self.causal.mark_of(owner, anew=True) is not None:
             slot = self._checkout_behind(owner, patience)
         else:
             slot = self.group.checkout(owner, patience, self.reading)

@@ -11,12 +11,12 @@ from pgdbpool.waiting import Slot
 class Scribe:
     """Takes down the writes of one checkout, where anybody wants to read them elsewhere."""
 
-    __slots__ = ("_desk", "_holders", "_owner", "_renamed", "_slot")
+    __slots__ = ("_desk", "_holders", "_owner", "_renamed", "_slot", "_turn")
 
     def __init__(self, desk: Desk, owner: Owner, slot: Slot) -> None:
         self._desk = desk
         self._owner = owner
-        self._slot = slot
+        self._slot, self._turn = slot, slot.turn
         self._holders: list[Owner] = []
         self._renamed: bool | None = False
 
@@ -43,6 +43,10 @@ class Scribe:
             return
         self._desk.causal.hold(owner, self)
         self._holders.append(owner)
+
+    def lasts(self) -> bool:
+        """Whether that checkout goes on."""
+        return self._slot.turn == self._turn and self._slot.owner is not None
 
     def close(self) -> None:
         """Nobody has it any more."""

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from time import monotonic
+from typing import Protocol
 
 from pgdbpool.driver.position import Position, written
 from pgdbpool.engine.endpoint import Endpoint
@@ -19,7 +20,12 @@ log = logging.getLogger("pgdbpool.causal")
 LONGEST_LIFE = 300.0  # seconds that a mark lasts, at least
 _GAP = 0.03  # seconds that a read waits for a standby that is about to show what it must see
 _DISCOURAGED = 1.0  # seconds in which nobody waits again where that was in vain, unless a standby has got there
-_AT_ANY_TIME = Mark(float("inf"), float("inf"))
+
+
+class Hold(Protocol):
+    """A connection in somebody's hands."""
+
+    def lasts(self) -> bool: ...
 
 
 class Wanting:
@@ -33,7 +39,7 @@ class Wanting:
 
     def __init__(self) -> None:
         self.mark: Mark | None = None
-        self.holds: set[object] = set()
+        self.holds: set[Hold] = set()
         self.writes = 0
 
 
@@ -84,28 +90,31 @@ class Causal:
         mark = self.wanting(owner).mark = Mark(now, now + self.life, position.cluster, position.timeline, position.lsn)
         return mark
 
-    def hold(self, owner: Owner, by: object) -> None:
+    def hold(self, owner: Owner, by: Hold) -> None:
         """From now on this thread may write at any time, over what ``by`` stands for."""
         wanting = self.wanting(owner)
         wanting.holds.add(by)
         wanting.writes += 1
 
-    def let_go(self, owner: Owner, by: object) -> None:
+    def let_go(self, owner: Owner, by: Hold) -> None:
         """It may not any more, and perhaps it did."""
         if (wanting := owner.marks.get(self)) is not None and by in wanting.holds:
             wanting.holds.discard(by)
             self.wrote(owner)
 
-    def mark_of(self, owner: Owner) -> Mark | None:
-        """What this thread's reads must show, as exactly as it is known now."""
+    def mark_of(self, owner: Owner, *, anew: bool = False) -> Mark | None:
+        """What this thread's reads must show, as exactly as it is known now.
+
+        ``anew``: at the beginning of a read; what was written until now over a connection that it holds counts from then on.
+        """
         wanting = owner.marks.get(self)
-        if wanting is None or (wanting.mark is None and not wanting.holds):
+        if wanting is None:
             return None
-        if wanting.holds:
-            return _AT_ANY_TIME
-        mark: Mark = wanting.mark
-        if mark.known:
-            return mark if monotonic() < mark.expires else None
+        if anew and wanting.holds:
+            self._look_at_holds(wanting)
+        mark: Mark | None = wanting.mark
+        if mark is None or mark.known:
+            return mark if mark is None or monotonic() < mark.expires else None
         for endpoint in self._endpoints:
             place = endpoint.position
             used = not (endpoint.fenced or endpoint.foreign)
@@ -113,6 +122,13 @@ class Causal:
                 mark = wanting.mark = Mark(mark.at, mark.expires, place.cluster, place.timeline, place.lsn)
                 break
         return mark
+
+    def _look_at_holds(self, wanting: Wanting) -> None:
+        now = monotonic()
+        wanting.mark = Mark(now, now + self.life)
+        for by in list(wanting.holds):
+            if not by.lasts():  # dropped, and taken back by the Watch
+                wanting.holds.discard(by)
 
     def wanting(self, owner: Owner) -> Wanting:
         found: Wanting | None = owner.marks.get(self)
