@@ -589,6 +589,28 @@ def test_a_commit_that_fails_is_not_hidden(owned: Any, cluster: Replicas, way: s
 
 
 @pytest.mark.contract("4.commit-of-a.1")
+@pytest.mark.parametrize("code", ["42501", "55000", "0A000", "57014", "P0001"])
+def test_a_commit_that_a_trigger_refuses(owned: Any, cluster: Replicas, code: str) -> None:
+    """Whatever its code: the trigger's error is raised, and no other, or it is in doubt and the server says "aborted"."""
+    cluster.primary.sql(
+        f"""
+        CREATE OR REPLACE FUNCTION {ROLE}.refuse() RETURNS trigger LANGUAGE plpgsql AS
+          $$ BEGIN RAISE EXCEPTION 'by the trigger' USING ERRCODE = '{code}'; END $$;
+        DROP TRIGGER IF EXISTS refuses ON {ROLE}.deferred;
+        CREATE CONSTRAINT TRIGGER refuses AFTER INSERT ON {ROLE}.deferred DEFERRABLE INITIALLY DEFERRED
+          FOR EACH ROW EXECUTE FUNCTION {ROLE}.refuse()"""
+    )
+    try:
+        with pytest.raises(psycopg2.Error) as caught:
+            owned.run(lambda db: db.query(f"INSERT INTO {ROLE}.deferred VALUES (9)"))
+    finally:
+        cluster.primary.sql(f"DROP TRIGGER refuses ON {ROLE}.deferred")
+    error = caught.value
+    assert error.pgcode == code or (code == "57014" and getattr(error, "outcome", None) == "aborted"), repr(error)
+    assert rows_of(cluster.primary, "deferred") == []
+
+
+@pytest.mark.contract("4.commit-of-a.1")
 @pytest.mark.parametrize("way", WAYS)
 def test_a_transaction_that_had_failed_is_not_hidden(owned: Any, cluster: Replicas, way: str) -> None:
     """COMMIT of what has failed raises, with the first error as its cause."""
