@@ -22,8 +22,6 @@ from tests.servers import ROLE, Server, eventually
 from tests.several import Replicas, answering, is_known
 from tests.usage import Wire, fresh_table, rows_of, wire_to
 
-pytestmark = pytest.mark.contract("5.read-your-own.1")
-
 TABLE = "causal"
 INSERT = f"INSERT INTO {ROLE}.{TABLE} VALUES (%s)"
 READ = f"SELECT max(id), current_setting('cluster_name') FROM {ROLE}.{TABLE}"
@@ -302,6 +300,7 @@ def stale(pool: Any, number: int) -> dict[str, Any]:
 # -- never stale ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.contract("5.read-your-own.1")
 @pytest.mark.parametrize("way", list(WRITES))
 def test_a_write_is_seen_while_the_standbys_stand_still(owned: Any, cluster: Replicas, way: str) -> None:
     """Each way of reading shows what was written in each way, although no standby replays it."""
@@ -322,6 +321,7 @@ def test_others_see_it_later(owned: Any, cluster: Replicas) -> None:
         assert {each[1] for each in seen} == STANDBYS
 
 
+@pytest.mark.contract("5.read-your-own.1")
 def test_standbys_200_ms_behind(owned: Any, cluster: Replicas) -> None:
     """Six threads that write in all ways, and read at once in all ways, never see an old state."""
     first = [next(numbers) for _ in range(10 * len(WRITES) + 20)][10] // 10 * 10
@@ -355,6 +355,7 @@ def lent(pool: Any) -> Iterator[Any]:
         pool.putconn(raw)
 
 
+@pytest.mark.contract("5.read-your-own.1")
 @pytest.mark.parametrize(
     ("how", "between"),
     [
@@ -382,6 +383,7 @@ def test_what_is_written_on_a_connection_still_held(owned: Any, cluster: Replica
             assert stale(owned, last) == {}
 
 
+@pytest.mark.contract("5.read-your-own.1")
 def test_a_connection_that_another_thread_took(owned: Any, cluster: Replicas) -> None:
     """``getconn`` with a key: whoever has it at the moment sees what he wrote on it, while he has it and afterwards."""
     number, later = next(numbers), next(numbers)
@@ -432,6 +434,7 @@ def through(wire: Wire) -> dict[str, Any]:
     return {"host": "127.0.0.1", "port": wire.port, "ssl": "disable"}
 
 
+@pytest.mark.contract("5.read-your-own.1")
 def test_groups_that_read_from_standbys_alone_wait(owned: Any, cluster: Replicas) -> None:
     """``target: standby`` has no primary to go to: it waits for a standby that shows the write, within its timeout."""
     number, later = next(numbers), next(numbers)
@@ -490,6 +493,7 @@ def test_they_wait_in_place(owned: Any, cluster: Replicas) -> None:
 # -- back to the standbys ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.contract("5.read-your-own.1")
 @pytest.mark.parametrize("way", list(READS))
 def test_reads_are_on_standbys_that_have_caught_up(owned: Any, cluster: Replicas, way: str) -> None:
     """After each of some transactions, once it is replayed, reads show it, and go to standbys at once or very soon."""
@@ -669,6 +673,7 @@ def test_a_server_that_does_not_tell_positions(own_replicas: Replicas, make_pool
         assert (with_token.value, with_token.error) == (len(WRITES), None)
 
 
+@pytest.mark.contract("5.read-your-own.1")
 def test_without_threads(cluster: Replicas, make_pool: Callable[..., Any]) -> None:
     """``type: non-threaded`` has nobody to probe: reads show what was written, and are back on the standbys soon."""
     pool = make_pool({**configured(cluster), "type": "non-threaded"})

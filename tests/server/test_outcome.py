@@ -19,8 +19,6 @@ from tests.servers import ROLE, Server, eventually
 from tests.several import Replicas, Several, is_known
 from tests.usage import fresh_table, rows_of
 
-pytestmark = [pytest.mark.contract("4.a-write-that.3"), pytest.mark.contract("2.call.transaction.1")]
-
 TABLE = "outcome"
 INSERT = f"INSERT INTO {ROLE}.{TABLE} VALUES (%s)"
 numbers = itertools.count(1)
@@ -104,6 +102,7 @@ WAYS = {"transaction": tracked, "run": by_run, "later": later, "executemany": ma
 # -- the server goes on -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.contract("2.call.transaction.1", "4.a-write-that.3")
 @pytest.mark.parametrize(
     ("way", "when", "how"),
     [(way, *lost) for way in WAYS for lost in (LOST if way == "transaction" else [LOST[1], LOST[2]])],
@@ -149,6 +148,7 @@ def by_handler(pool: Any, number: int) -> None:
 UNTRACKED = {"transaction": untracked, "run": run_untracked, "raw": by_raw, "handler": by_handler}
 
 
+@pytest.mark.contract("2.call.transaction.1", "4.a-write-that.3")
 @pytest.mark.parametrize("way", list(UNTRACKED))
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_not_tracked(pool: Any, proxy: Proxy, way: str, when: Any) -> None:
@@ -281,6 +281,7 @@ def is_shut_down(server: Server) -> None:
 ENDS = {"kill -9": crashes, "a process killed": loses_a_backend, "restart": is_shut_down}
 
 
+@pytest.mark.contract("2.call.transaction.1", "4.a-write-that.3")
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("end", list(ENDS))
 def test_it_crashes_and_comes_back(pool: Any, proxy: Proxy, module_server: Server, end: str, when: Any) -> None:
@@ -316,6 +317,7 @@ def unwritten(module_server: Server) -> Iterator[None]:
     module_server.sql("SELECT pg_reload_conf()")
 
 
+@pytest.mark.contract("2.call.transaction.1", "4.a-write-that.3")
 @pytest.mark.parametrize("then", ["", "CHECKPOINT", "restart"])
 @pytest.mark.parametrize("end", ["kill -9", "a process killed"])
 def test_the_number_is_given_out_again(
@@ -397,6 +399,7 @@ def failover(own_replicas: Replicas, make_pool: Callable[..., Any]) -> Iterator[
         yield lambda **options: Failover(own_replicas, proxy, make_pool, **options)
 
 
+@pytest.mark.contract("2.call.transaction.1", "4.a-write-that.3")
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_synchronous_standby_takes_over(failover: Callable[..., Failover], when: Any) -> None:
     """It has whatever was acknowledged, so it can tell: "committed" if it has the transaction, else "aborted"."""
@@ -407,6 +410,7 @@ def test_a_synchronous_standby_takes_over(failover: Callable[..., Failover], whe
     assert rows_of(new, TABLE) == ([doubt.number] if when == "after" else [])
 
 
+@pytest.mark.contract("2.call.transaction.1", "4.a-write-that.3")
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_an_asynchronous_standby_takes_over(failover: Callable[..., Failover], when: Any) -> None:
     """What it has is one thing, what was committed another: "unknown"."""

@@ -8,8 +8,6 @@ import pytest
 
 from pgdbpool.waiting import Ours, Role, Standing, is_fenced, is_foreign, ours
 
-pytestmark = pytest.mark.contract("5.failover.2", "5.failover.4")
-
 
 def server(word: str) -> Standing:
     """``Pa3``: a primary of cluster a on timeline 3; ``Sa3-`` away for a moment, ``Sa3--`` for long; ``?``: nothing known."""
@@ -27,6 +25,7 @@ def judged(known: Ours, servers: str) -> Ours:
 NONE, FOUND, SURE = Ours(), Ours("a", 0, False), Ours("a", 3, True)
 
 
+@pytest.mark.contract("5.failover.4")
 @pytest.mark.parametrize(
     ("known", "servers", "found"),
     [
@@ -78,6 +77,7 @@ def test_judging_twice_changes_nothing(known: Ours, servers: str) -> None:
     assert judged(once, servers) == once
 
 
+@pytest.mark.contract("5.failover.2", "5.failover.4")
 @pytest.mark.parametrize(
     ("word", "foreign", "fenced"),
     [
@@ -102,6 +102,7 @@ def test_who_is_out(word: str, foreign: bool, fenced: bool) -> None:
     assert not is_fenced(NONE, server(word))
 
 
+@pytest.mark.contract("5.failover.2")
 def test_the_one_of_two_primaries() -> None:
     """Of all primaries of ours that have told their timeline, the ones on the highest are not fenced, and all others are."""
     for timelines in itertools.product((1, 2, 3), repeat=3):

@@ -8,8 +8,6 @@ import pytest
 
 from pgdbpool.waiting import History, Lag
 
-pytestmark = pytest.mark.contract("5.eligible.1")
-
 
 def history(*samples: tuple[int, float]) -> History:
     made = History()
@@ -30,18 +28,21 @@ def seen(
     return made.lag(replayed, complete, age, now if at is None else at, now)
 
 
+@pytest.mark.contract("5.eligible.1")
 def test_a_standby_that_has_it_all_is_not_behind() -> None:
     """What was replayed is at or behind the primary's last sample: no second, no byte."""
     made = history((100, 10.0), (200, 11.0))
     assert seen(made, 200, 11.5, age=None) == seen(made, 250, 11.5, age=3.0) == Lag(0.0, 0)
 
 
+@pytest.mark.contract("5.eligible.1")
 def test_a_quiet_primary_is_no_lag() -> None:
     """However long ago the last transaction was, whoever has replayed it is up to date."""
     made = history(*((100, float(second)) for second in range(3600)))
     assert seen(made, 100, 3600.0, complete=True, age=3590.0) == Lag(0.0, 0)
 
 
+@pytest.mark.contract("5.eligible.1")
 def test_between_two_samples() -> None:
     """Data of a moment between the samples at 10 s and 11 s is, at 15 s, between 4 and 5 seconds old; the age says when."""
     made = history((100, 10.0), (200, 11.0), (300, 12.0))
@@ -119,6 +120,7 @@ def test_it_forgets_the_oldest() -> None:
     assert seen(made, 5, 20_000.0).seconds is None
 
 
+@pytest.mark.contract("5.eligible.1")
 @pytest.mark.parametrize("seed", range(20))
 def test_never_less_than_the_truth_by_more_than_a_sample(seed: int) -> None:
     """A made-up primary and standby: the truth is within the samples' bounds, whatever the age says, and more is never less."""

@@ -9,8 +9,6 @@ import pytest
 
 from pgdbpool.waiting import Mark, later
 
-pytestmark = pytest.mark.contract("5.read-your-own.1")
-
 
 @dataclass(frozen=True)
 class Place:
@@ -27,6 +25,7 @@ def unknown(at: float) -> Mark:
     return Mark(at, at + 300.0)
 
 
+@pytest.mark.contract("5.read-your-own.1")
 @pytest.mark.parametrize(
     ("cluster", "timeline", "lsn", "shown"),
     [
@@ -47,6 +46,7 @@ def test_a_standby_shows_what_it_has_replayed(cluster: str, timeline: int, lsn: 
     assert known(3, 1000).is_in(Place(cluster, timeline, lsn)) is shown
 
 
+@pytest.mark.contract("5.read-your-own.1")
 def test_no_standby_shows_what_nobody_knows() -> None:
     """A mark whose position is not known is behind every position that there can be."""
     mark = unknown(5.0)

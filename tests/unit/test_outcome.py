@@ -10,8 +10,6 @@ import pytest
 from pgdbpool.access.outcome import Tracked, judged, tracked
 from pgdbpool.driver.position import Position
 
-pytestmark = pytest.mark.contract("4.a-write-that.3")
-
 XID = 1000
 BEFORE = Position(1.0, 1.1, False, "ours", 3, 5000, next_xid=990, unbroken="monday")
 SYNCHRONOUS = replace(BEFORE, synchronous=True)
@@ -30,6 +28,7 @@ def answers(before: Position | None, now: Position, kept_xid: int) -> list[str]:
 TOLD, UNKNOWN = ["committed", "aborted"], ["unknown", "unknown"]
 
 
+@pytest.mark.contract("4.a-write-that.3")
 @pytest.mark.parametrize("before", [BEFORE, SYNCHRONOUS])
 @pytest.mark.parametrize("kept_xid", [0, XID, XID + 1])
 @pytest.mark.parametrize("now", [SAME, IDLE])
@@ -38,6 +37,7 @@ def test_a_server_that_went_on(before: Position, kept_xid: int, now: Position) -
     assert answers(before, now, kept_xid) == TOLD
 
 
+@pytest.mark.contract("4.a-write-that.3")
 @pytest.mark.parametrize(("kept_xid", "found"), [(0, "unknown"), (XID, "unknown"), (XID + 1, "committed")])
 def test_a_server_that_crashed(kept_xid: int, found: str) -> None:
     """The number is surely ours where it was in its WAL when it came back; else it may have been given out again.
@@ -47,18 +47,21 @@ def test_a_server_that_crashed(kept_xid: int, found: str) -> None:
     assert answers(BEFORE, CRASHED, kept_xid) == [found, "aborted"]
 
 
+@pytest.mark.contract("4.a-write-that.3")
 @pytest.mark.parametrize(("kept_xid", "found"), [(0, "unknown"), (XID, "unknown"), (XID + 1, "committed")])
 def test_a_synchronous_standby_that_was_promoted(kept_xid: int, found: str) -> None:
     """What it had replayed before its promotion is ours; what it does not know was not committed."""
     assert answers(SYNCHRONOUS, PROMOTED, kept_xid) == [found, "aborted"]
 
 
+@pytest.mark.contract("4.a-write-that.3")
 @pytest.mark.parametrize("kept_xid", [0, XID, XID + 1])
 def test_an_asynchronous_standby_that_was_promoted(kept_xid: int) -> None:
     """Nobody can know."""
     assert answers(BEFORE, PROMOTED, kept_xid) == UNKNOWN
 
 
+@pytest.mark.contract("4.a-write-that.3")
 @pytest.mark.parametrize("before", [BEFORE, SYNCHRONOUS])
 @pytest.mark.parametrize("kept_xid", [0, XID, XID + 1])
 @pytest.mark.parametrize(

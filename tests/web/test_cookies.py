@@ -10,8 +10,6 @@ import pytest
 from pgdbpool.web import cookies
 from pgdbpool.wsgi import Middleware
 
-pytestmark = pytest.mark.contract("6.middleware.1")
-
 TOKEN = "1-7710704873310321024-1-4001818-1795288685"
 SECRET = "what nobody can guess"
 
@@ -24,6 +22,7 @@ def read(header: str, secret: str | bytes | list[str] = SECRET, name: str = "pgd
     return cookies.found(header, name, cookies.signer(secret))
 
 
+@pytest.mark.contract("6.middleware.1")
 def test_what_was_signed_is_found() -> None:
     """The token comes back as it was; no character of it needs quoting in a cookie."""
     assert read(f"pgdbpool={signed()}") == TOKEN
@@ -66,6 +65,7 @@ def test_truncated(cut: int) -> None:
     assert read(f"pgdbpool={value[cut:]}") is None
 
 
+@pytest.mark.contract("6.middleware.1")
 def test_forged() -> None:
     """One other character anywhere, no signature, one of another token or another salt: none of them is taken."""
     from itsdangerous import Signer
@@ -98,6 +98,7 @@ def test_the_secret_changes() -> None:
     assert read(f"pgdbpool={signed(secret='another')}") is None
 
 
+@pytest.mark.contract("6.middleware.1")
 def test_a_list_of_secrets_is_rotated() -> None:
     """Newest first: it signs, all of them are taken; a worker that knows the old one alone takes what that one signed."""
     old, both = ["old"], ["new", "old"]
@@ -121,6 +122,7 @@ def test_what_is_no_secret(secret: object) -> None:
         Middleware(lambda environ, start: [], secret=secret)  # type: ignore[arg-type]
 
 
+@pytest.mark.contract("6.middleware.1")
 @pytest.mark.parametrize("secure", [False, True])
 def test_its_attributes(secure: bool) -> None:
     """HttpOnly, SameSite=Lax, for the whole site and for the token's life; Secure where the request came by https."""

@@ -26,8 +26,6 @@ from tests.servers import ROLE, eventually
 from tests.several import Replicas, is_known
 from tests.usage import fresh_table
 
-pytestmark = [pytest.mark.contract("5.read-your-own.2"), pytest.mark.contract("6.middleware.1")]
-
 SECRET = "of the tests"
 INSERT = f"INSERT INTO {ROLE}.visited VALUES (%s)"
 READ = f"SELECT max(id), current_setting('cluster_name') FROM {ROLE}.visited"
@@ -149,6 +147,7 @@ WRITES = {"query": by_query, "transaction": by_transaction, "connection": by_con
 # -- the next request -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.contract("5.read-your-own.2")
 @pytest.mark.parametrize("way", list(WRITES))
 def test_the_next_request_sees_it(cluster: Replicas, way: str) -> None:
     """With the cookie a client sees what it wrote; without it, and for others in the same thread, standbys answer as before."""
@@ -160,6 +159,7 @@ def test_the_next_request_sees_it(cluster: Replicas, way: str) -> None:
     assert thread_of(seen, cookie).result().value == (number, "primary")
 
 
+@pytest.mark.contract("6.middleware.1")
 def test_only_a_write_sets_it(cluster: Replicas) -> None:
     """Not a read, with or without a cookie of any kind; not what was rejected or rolled back."""
     cookie = ask(around(responding(lambda: by_transaction(next(numbers))))).cookie
@@ -196,6 +196,7 @@ def test_the_cookie_says_more_with_each_write(cluster: Replicas) -> None:
     assert seen(later) == (second, "primary")
 
 
+@pytest.mark.contract("6.middleware.1")
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_its_attributes(cluster: Replicas, scheme: str) -> None:
     """HttpOnly, SameSite=Lax, Max-Age is the token's life, Secure on https only; the name is as configured."""
@@ -257,6 +258,7 @@ def test_what_no_standby_can_show_is_read_from_the_primary(parts: list[str]) -> 
     assert seen(carrying("-".join([form, system, timeline, "1", end])))[1] in STANDBYS
 
 
+@pytest.mark.contract("6.middleware.1")
 def test_secrets_that_are_rotated(cluster: Replicas) -> None:
     """Workers with the new list take cookies of the old secret, and sign by the new one."""
     number = next(numbers)
@@ -381,6 +383,7 @@ def twice_while_iterated(environ: dict[str, Any], start_response: Callable[..., 
 APPS = [early, early_generator, generator, empty_parts, nothing, writing, twice, twice_while_iterated]
 
 
+@pytest.mark.contract("6.middleware.1")
 @pytest.mark.parametrize("app", APPS, ids=lambda app: app.__name__)
 def test_every_way_to_answer(cluster: Replicas, app: App) -> None:
     """Status, headers and body arrive as the application gave them, and what was written before the first part is carried."""
@@ -468,6 +471,7 @@ def test_a_file_stays_a_file(cluster: Replicas, secret: str | None) -> None:
 # -- bad days ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.contract("6.middleware.1")
 def test_without_a_secret(cluster: Replicas, caplog: pytest.LogCaptureFixture) -> None:
     """No cookie is set, none is read, and that is logged once."""
     app = around(responding(lambda: by_query(next(numbers))), secret=None)

@@ -12,14 +12,13 @@ from pgdbpool.wsgi import Middleware
 from tests.servers import Server
 from tests.web.test_middleware import HEADERS, around, ask
 
-pytestmark = pytest.mark.contract("6.middleware.1")
-
 
 def hello(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
     start_response("200 OK", [*HEADERS])
     return [b"hello"]
 
 
+@pytest.mark.contract("6.middleware.1")
 def test_no_pool() -> None:
     """An application that does not use it, or has closed it, answers as ever."""
     assert ask(around(hello)).body == b"hello"

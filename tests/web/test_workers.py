@@ -18,8 +18,6 @@ from tests.several import Replicas
 from tests.usage import fresh_table
 from tests.web.test_middleware import STANDBYS
 
-pytestmark = [pytest.mark.contract("5.read-your-own.2"), pytest.mark.contract("6.middleware.1")]
-
 APP = """
 import json, os, pgdbpool
 from pgdbpool.wsgi import Middleware
@@ -132,6 +130,7 @@ def set_delay(cluster: Replicas, value: str) -> None:
         assert eventually(lambda server=server: server.sql("SHOW recovery_min_apply_delay") == [(value,)])
 
 
+@pytest.mark.contract("5.read-your-own.2")
 @pytest.mark.parametrize("kind", ["write", "transfer"])
 def test_standbys_200_ms_behind(cluster: Replicas, port: int, kind: str) -> None:
     """No client that keeps the cookie reads an old state, also where another worker serves it; those that do not keep it do."""
@@ -147,6 +146,7 @@ def test_standbys_200_ms_behind(cluster: Replicas, port: int, kind: str) -> None
         cluster.caught_up()
 
 
+@pytest.mark.contract("5.read-your-own.2")
 def test_standbys_that_have_caught_up(cluster: Replicas, port: int) -> None:
     """Once the standbys have replayed it the read goes to one of them, nearly always: 95 of 100 on a quiet machine."""
     standbys = [psycopg2.connect(**server.dsn(application_name="observer")) for server in cluster.standbys]
