@@ -59,10 +59,6 @@ def by_query(pool: Any, text: str) -> None:
     pool.query(text)
 
 
-def by_text_of_several(pool: Any, text: str) -> None:
-    pool.query("SELECT 1; " + text)
-
-
 def by_transaction(pool: Any, text: str) -> None:
     with pool.transaction() as db:
         db.query(text)
@@ -73,7 +69,7 @@ def by_handler(pool: Any, text: str) -> None:
         db.query(text)
 
 
-@pytest.mark.parametrize("way", [by_query, by_text_of_several, by_transaction, by_handler])
+@pytest.mark.parametrize("way", [by_query, by_transaction, by_handler])
 def test_what_the_pool_itself_changes(wired: Wired, way: Any) -> None:
     """The first statement after a DDL statement, whichever way that came, knows no name of before."""
     wired.learn([CHANGING])
@@ -82,6 +78,30 @@ def test_what_the_pool_itself_changes(wired: Wired, way: Any) -> None:
     assert wired.send(CHANGING).servers == ("primary",)
     wired.learn([CHANGING])
     assert wired.send(CHANGING).servers == ("primary",)
+
+
+def by_text_of_several(pool: Any, text: str) -> None:
+    pool.query("SELECT 1; " + text)
+
+
+def by_block_of_code(pool: Any, text: str) -> None:
+    pool.query(f"DO $do$BEGIN EXECUTE $ddl${text}$ddl$; END$do$")
+
+
+def by_connection(pool: Any, text: str) -> None:
+    with pool.connection() as raw, raw.cursor() as cursor:
+        cursor.execute(text)
+
+
+@pytest.mark.parametrize("way", [by_text_of_several, by_block_of_code, by_connection])
+def test_what_the_pool_may_have_changed(wired: Wired, monkeypatch: pytest.MonkeyPatch, way: Any) -> None:
+    """Where a DDL statement may hide, names are learned again within seconds."""
+    assert catalog._SOON <= 5
+    monkeypatch.setattr(catalog, "_SOON", 0.1)
+    wired.learn([CHANGING])
+    assert wired.send(CHANGING).servers in STANDBYS
+    way(wired.pool, defined("VOLATILE"))
+    assert eventually(lambda: wired.send(CHANGING).servers == ("primary",))
 
 
 def test_a_change_that_is_not_committed_yet(wired: Wired) -> None:
