@@ -174,3 +174,11 @@ def test_who_has_no_standby_learns_nothing(home: Replicas, monkeypatch: pytest.M
         for _ in range(3):
             pool.query("SELECT price_of(1)")
     assert asked == []
+
+
+def test_a_pool_without_threads_learns_too(home: Replicas) -> None:
+    """Between two requests: a stable function is soon run on a standby, a volatile one never."""
+    with closing(pgdbpool.Pool({**home.config(), "type": "non-threaded"})) as pool:
+        ask = "SELECT current_setting('cluster_name'), {}"
+        assert eventually(lambda: pool.query(ask.format("price_of(1)")).one()[0] != "primary")
+        assert {pool.query(ask.format("touch()")).one()[0] for _ in range(50)} == {"primary"}
