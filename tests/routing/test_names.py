@@ -51,7 +51,7 @@ def test_names_are_learned_off_the_request_path(wired: Wired, monkeypatch: pytes
     monkeypatch.setattr(catalog, "meanings", spied)
     case = Case("SELECT name, price_of(id) FROM cheaper")
     assert wired.send(case).servers == ("primary",)
-    assert eventually(lambda: wired.send(case).servers in STANDBYS)
+    assert eventually(lambda: wired.send(case).servers in STANDBYS, 15.0)
     assert set(asked) == {"pgdbpool-monitor-primary"}
 
 
@@ -101,7 +101,7 @@ def test_what_the_pool_may_have_changed(wired: Wired, monkeypatch: pytest.Monkey
     wired.learn([CHANGING])
     assert wired.send(CHANGING).servers in STANDBYS
     way(wired.pool, defined("VOLATILE"))
-    assert eventually(lambda: wired.send(CHANGING).servers == ("primary",))
+    assert eventually(lambda: wired.send(CHANGING).servers == ("primary",), 15.0)
 
 
 def test_a_change_that_is_not_committed_yet(wired: Wired) -> None:
@@ -121,9 +121,9 @@ def test_what_somebody_else_changes(home: Replicas, wired: Wired, monkeypatch: p
     wired.learn([CHANGING])
     assert wired.send(CHANGING).servers in STANDBYS
     define(home, "VOLATILE")
-    assert eventually(lambda: wired.send(CHANGING).servers == ("primary",))
+    assert eventually(lambda: wired.send(CHANGING).servers == ("primary",), 15.0)
     define(home, "IMMUTABLE")
-    assert eventually(lambda: wired.send(CHANGING).servers in STANDBYS)
+    assert eventually(lambda: wired.send(CHANGING).servers in STANDBYS, 15.0)
 
 
 def test_one_name_in_two_schemas(home: Replicas) -> None:
@@ -180,5 +180,5 @@ def test_a_pool_without_threads_learns_too(home: Replicas) -> None:
     """Between two requests: a stable function is soon run on a standby, a volatile one never."""
     with closing(pgdbpool.Pool({**home.config(), "type": "non-threaded"})) as pool:
         ask = "SELECT current_setting('cluster_name'), {}"
-        assert eventually(lambda: pool.query(ask.format("price_of(1)")).one()[0] != "primary")
+        assert eventually(lambda: pool.query(ask.format("price_of(1)")).one()[0] != "primary", 15.0)
         assert {pool.query(ask.format("touch()")).one()[0] for _ in range(50)} == {"primary"}
