@@ -115,9 +115,9 @@ def keep(replicas: Replicas, cases: Sequence[Case], seen: Sequence[Seen]) -> Non
         for case, each in zip(cases, seen, strict=True):
             each.alone = run(seat.connection, case)
             each.after = "a transaction" if seat.connection.info.transaction_status != IDLE else seat.traces()
-            seat.renew(if_=bool(each.after))
             world, before = before, _asked(observer, _WORLD)
             each.after = each.after or ("the database" if world != before else "")
+            seat.renew(if_=bool(each.after))
 
 
 def session(server: Server) -> Any:

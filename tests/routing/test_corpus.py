@@ -116,6 +116,20 @@ def test_the_answer_is_the_primarys(played: list[Played]) -> None:
     assert shown([each for each in plain if each.sent.answer[0] == "error"]) == ""
 
 
+def test_a_primary_that_is_alone_answers_the_same(home: Replicas, played: list[Played]) -> None:
+    """Plain reads are answered by the primary where there is no standby, and no other way than at any other time."""
+    with Wired(home) as wired:
+        wired.pool.drain("standby1")
+        wired.pool.drain("standby2")
+        alone = [each._replace(sent=wired.send(each.case)) for each in played if each.case in PLAIN]
+    assert shown([each for each in alone if each.sent.to_standby]) == ""
+    settled = [
+        each for each in alone if "information_schema" not in str(each.case) and "pg_tables" not in str(each.case)
+    ]
+    assert shown([each for each in settled if differs(each.seen.here, each.seen.again, each.sent.answer)]) == ""
+    assert shown([each for each in alone if each.sent.answer[0] == "error"]) == ""
+
+
 def test_each_exception_is_one(played: list[Played]) -> None:
     """No function is excused whose answer is the same everywhere."""
     differing = [str(each.case.text) for each in played if each.seen.against().startswith("differs")]

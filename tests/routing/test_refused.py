@@ -46,6 +46,24 @@ def test_a_refusal_is_seen_by_nobody(wired: Wired, text: str) -> None:
     assert "error" not in (first.answer[0], second.answer[0])
 
 
+@pytest.mark.parametrize(
+    "text", ["SELECT bumps()", "SELECT writes_all_the_same()", "SELECT * FROM cache", "SELECT touch()"]
+)
+def test_where_there_is_no_standby(home: Replicas, text: str) -> None:
+    """What would be tried on a standby is as good on the primary while that is alone, and is run there once."""
+    case = Case(text)
+    with Wired(home) as wired:
+        wired.learn([case])
+        wired.pool.drain("standby1")
+        wired.pool.drain("standby2")
+        written = "SELECT count(*) FROM web.scratch"
+        before = home.primary.sql(written)
+        sent = [wired.send(case) for _ in range(2)]
+        rows = home.primary.sql(written)[0][0] - before[0][0]
+    assert [each.answer[0] == "error" or each.to_standby for each in sent] == [False, False]
+    assert rows == 2 * text.count("writes")
+
+
 def test_what_the_primary_refuses_too_is_its_error(wired: Wired) -> None:
     """The user sees the primary's answer, which is an error of its own, after one attempt on each."""
     case = Case("SELECT * FROM empty_summary")

@@ -44,7 +44,7 @@ class Wired:
         self.pool = pgdbpool.Pool(replicas.config(group, each=each))
         self._stack.callback(self.pool.close, timeout=1)
         self._plain = self._stack.enter_context(closing(session(replicas.primary)))
-        assert eventually(lambda: is_known(self.pool))
+        assert eventually(lambda: is_known(self.pool), 15.0)
 
     def close(self) -> None:
         self._stack.close()
@@ -68,7 +68,7 @@ class Wired:
         desk = self.pool.desk(None)
         texts = [self._written_out(case) for case in cases]
         while self._wishes(desk, texts):
-            assert eventually(lambda: not desk._catalog._wished), "nobody learns the names"
+            assert eventually(lambda: not desk._catalog._wished, 15.0), "nobody learns the names"
 
     @staticmethod
     def _wishes(desk: Any, texts: list[str]) -> bool:
