@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from pgdbpool.demo.cluster import Cluster
+from pgdbpool.demo.processes import gone
 from tests.faults.client.ledger import KINDS
 from tests.faults.contestant import Contestant
 from tests.faults.proxy import Proxy
@@ -20,7 +21,6 @@ from tests.faults.scene import ROLE, Scene
 __all__ = ["NETWORK", "PROGRAM", "ROLES", "SERVER", "Fault", "Stage"]
 
 _WEB = f"SELECT pid FROM pg_stat_activity WHERE usename = '{ROLE}'"
-_TERMINATE = "SELECT pg_terminate_backend(pid) FROM unnest(%s::int[]) AS pid"
 
 
 class Stage:
@@ -68,7 +68,7 @@ class Stage:
         """Terminate at least one session; how many."""
         there = self.sessions()
         some = self.dice.sample(there, self.dice.randint(1, len(there))) if there else []
-        self.scene.sql(_TERMINATE, (some,))
+        self.scene.terminate(some)
         return len(some)
 
     def last(self, least: float, most: float) -> float:
@@ -95,7 +95,7 @@ def backend_killed(stage: Stage) -> str:
     there = stage.sessions()
     if there:
         os.kill(stage.dice.choice(there), signal.SIGKILL)
-        time.sleep(0.05)  # until the server has noticed
+        gone(there, 5.0)  # the postmaster ends the others when it has heard of it
     stage.scene.accepts()
     return "kill -9"
 
