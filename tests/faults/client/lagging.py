@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from tests.faults.client.link import Link
-from tests.faults.client.peers import PEERS, Ours, Peer, Setting
+from tests.faults.client.peers import PEERS, Old, Ours, Peer, Setting
 
 __all__ = ["lagging"]
 
@@ -73,7 +73,8 @@ def lagging(
     """``readers``: what the others are told where they read from standbys. ``stand`` says which, ``go`` when it is over."""
     place = {**setting.place, **readers}
     kind = next(name for name, each in PEERS.items() if each is type(peer))
-    reader = peer if isinstance(peer, Ours) else PEERS[kind](replace(setting, place=place))
+    has_one_pool = isinstance(peer, Ours | Old)  # ours needs no other, 1.0.2 cannot have one
+    reader = peer if has_one_pool else PEERS[kind](replace(setting, place=place))
     beat, over = Beat(peer, reader, schema), threading.Event()
     work: list[Callable[[], Any]] = [beat.beat, *[beat.read] * _READERS]
     counters = [[0] for _ in range(_WRITERS)]
