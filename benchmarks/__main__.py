@@ -14,6 +14,7 @@ from typing import Any
 
 from benchmarks import (
     absent,
+    causal,
     checkout,
     choosing,
     failover,
@@ -42,6 +43,7 @@ MEASURES: dict[str, Callable[[Server, int | None], Row]] = {
     **lost.MEASURES,
     "absent": absent.measure,
     **failover.MEASURES,
+    **causal.MEASURES,
 }
 
 

@@ -42,7 +42,7 @@ class Asked(NamedTuple):
 
 @dataclass
 class Story:
-    """What one round showed; ``struck``: the primary was hit, ``gone``: and had ended, ``accepted``: the new one takes writes."""
+    """What one round showed: when the primary was hit, when it had ended, and when the new one took writes."""
 
     struck: float = 0.0
     gone: float = 0.0

@@ -61,5 +61,5 @@ def _pair(browser: Client, between: Callable[[str], None]) -> Pair:
     number = next(_numbers)
     [writer] = browser.get(f"/write/{number}")
     between(browser.cookie)
-    reader, seen, server = browser.get(f"/read/{number}")
+    reader, seen, server = browser.get(f"/{number}")
     return Pair(writer, reader, seen == 1, server)

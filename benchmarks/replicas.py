@@ -43,17 +43,16 @@ class Replicas(NamedTuple):
 
     def delay(self, milliseconds: int) -> None:
         """The standbys replay each commit so late."""
+        setting = "SELECT setting FROM pg_settings WHERE name = 'recovery_min_apply_delay'"
         for standby in self.standbys:
             standby.sql(f"ALTER SYSTEM SET recovery_min_apply_delay = {milliseconds}")
             standby.sql("SELECT pg_reload_conf()")
-            setting = "SELECT setting FROM pg_settings WHERE name = 'recovery_min_apply_delay'"
-            until(lambda standby=standby: standby.sql(setting) == [(str(milliseconds),)])
+        until(lambda: all(standby.sql(setting) == [(str(milliseconds),)] for standby in self.standbys))
 
     def caught_up(self) -> None:
         [(written,)] = self.primary.sql("SELECT pg_current_wal_lsn()")
-        for standby in self.standbys:
-            there = "SELECT pg_last_wal_replay_lsn() >= %s"
-            until(lambda standby=standby: standby.sql(there, (written,)) == [(True,)])
+        there = "SELECT pg_last_wal_replay_lsn() >= %s"
+        until(lambda: all(standby.sql(there, (written,)) == [(True,)] for standby in self.standbys))
 
     def said(self) -> Counter[str]:
         """How many statements the servers have got so far, by ``application_name``."""

@@ -1,4 +1,4 @@
-"""The web application behind the middleware: ``/write/N`` in one request, ``/read/N`` in the next."""
+"""The web application behind the middleware: ``/write/N`` in one request, ``/N`` reads it in the next."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ READ = f"SELECT count(*), current_setting('cluster_name') FROM {TABLE} WHERE id 
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    _, kind, number = environ["PATH_INFO"].split("/")
+    *writes, number = environ["PATH_INFO"].strip("/").split("/")
     found: list[Any] = []
-    if kind == "write":
+    if writes:
         with pgdbpool.transaction() as db:
             db.query(f"INSERT INTO {TABLE} VALUES (%s)", (int(number),))
     else:

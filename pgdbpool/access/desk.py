@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 from pgdbpool.access.results import Result, answer
@@ -13,12 +13,13 @@ from pgdbpool.engine.endpoint import Endpoint
 from pgdbpool.engine.engine import Engine
 from pgdbpool.engine.group import Group
 from pgdbpool.engine.owners import Owner
-from pgdbpool.errors import DBOfflineError, DBQueryError
+from pgdbpool.errors import DBOfflineError, DBQueryError, PoolTimeout
 from pgdbpool.text import Verdict
 from pgdbpool.waiting import Slot
 
 _MOMENT = 5.0  # seconds for a statement of the pool's own
-_TEXTS = 2048  # whose way is remembered
+_TEXTS, _LONGEST_TEXT = 2048, 8192  # whose way is remembered, and how many characters these have at most
+_GLANCE = 0.005  # seconds
 # read_only_sql_transaction, feature_not_supported, object_not_in_prerequisite_state, internal_error: what a server in
 # recovery says to what only a primary can do
 _REFUSED = ("25006", "0A000", "55000", "XX000")
@@ -33,8 +34,10 @@ _TOO_EARLY = (
     "42704",
     "3F000",
 )  # it is not there yet: table, column, function, object, schema
-# What cannot change what names stand for, besides queries.
-_NEUTRAL = frozenset(
+# What changes what names stand for; what cannot, whatever else is in the text; all else may.
+_RENAMING = frozenset(["ALTER", "COMMENT", "CREATE", "DROP", "GRANT", "IMPORT", "REASSIGN", "REVOKE", "SECURITY"])
+_QUERIES = frozenset(["DELETE", "INSERT", "MERGE", "SELECT", "SHOW", "TABLE", "UPDATE", "VALUES", "WITH"])
+_NEUTRAL = _QUERIES | frozenset(
     """
     ABORT ANALYZE BEGIN CHECKPOINT CLOSE CLUSTER COMMIT COPY DEALLOCATE DECLARE DISCARD END EXECUTE EXPLAIN FETCH LISTEN LOAD
     LOCK MOVE NOTIFY PREPARE REFRESH REINDEX RELEASE RESET ROLLBACK SAVEPOINT SET START TRUNCATE UNLISTEN VACUUM
@@ -42,14 +45,16 @@ _NEUTRAL = frozenset(
 )
 
 
+def renames(verdict: Verdict) -> bool | None:
+    """Whether it changes what names stand for; None: perhaps."""
+    if verdict.keyword in _RENAMING:
+        return verdict.session is None  # a temporary table is nobody else's
+    return False if verdict.joinable or verdict.keyword in _NEUTRAL else None
+
+
 def may_write_to(slot: Slot) -> bool:
     """Whether what is written there belongs to the history that standbys replay."""
     return not slot.resource.reports_recovery() and slot.shelf.source.options.role != "standby"
-
-
-def renames(verdict: Verdict) -> bool:
-    """Whether it may change what names stand for."""
-    return not (verdict.joinable or (verdict.single and verdict.keyword in _NEUTRAL))
 
 
 class Desk:
@@ -68,7 +73,7 @@ class Desk:
         self._splits = options.target == "auto" and self._looks_at_roles
         self._only_reads = self.group.writing.need in ("standby", "read-only", "prefer-standby")
         self._writes_elsewhere = self._looks_at_roles and self.group.writing.need in ("primary", "read-write")
-        self._readable: dict[str, bool] = {}  # of texts, as long as the catalog's generation lasts
+        self._readable: set[str] = set()  # texts, as long as the catalog's generation lasts
         self._generation = -1
         self.timeout = options.timeout
         self.autocommit = options.effective_autocommit
@@ -78,20 +83,22 @@ class Desk:
 
     def _may_leave_primary(self, sql: str, verdict: Verdict) -> bool:
         """Whether the text may run on a standby, as far as its words and the catalog tell."""
+        if not verdict.on_standby:
+            return False
         if self._generation != self._catalog.generation or len(self._readable) > _TEXTS:
-            self._generation, self._readable = self._catalog.generation, {}
-        found = self._readable.get(sql)
-        if found is None:
-            found = self._catalog.allows(sql, verdict, self.options.standby_functions)
-            if found or not verdict.on_standby:  # else it may be allowed as soon as its names are known
-                self._readable[sql] = found
+            self._generation, self._readable = self._catalog.generation, set()
+        if sql in self._readable:
+            return True
+        found = self._catalog.allows(sql, verdict, self.options.standby_functions)
+        if found and len(sql) <= _LONGEST_TEXT:
+            self._readable.add(sql)
         return found
 
     def checkout(self, owner: Owner, patience: float, reads: bool) -> Slot:
         """A connection for writing or for reading; a thread reads from a standby only if that shows what it has written."""
         if not (reads or self._only_reads):
             return self.group.checkout(owner, patience)
-        if owner.marks and self._looks_at_roles and self.causal.mark_of(owner) is not None:
+        if owner.marks and self._looks_at_roles and self.causal.mark_of(owner, anew=True) is not None:
             slot = self._checkout_behind(owner, patience)
         else:
             slot = self.group.checkout(owner, patience, self.reading)
@@ -106,18 +113,23 @@ class Desk:
         standbys_only = self._resort is self.reading
         if standbys_only and all(server.mute for server in servers):
             return group.checkout(owner, patience)
+        mark = None
         while mark := self.causal.shown(owner, servers, deadline - monotonic() if standbys_only else None):
             slot = group.checkout(owner, max(0.0, deadline - monotonic()), self.reading, mark)
             if slot.shelf.source.shows(mark):
                 return slot
             group.release(slot, owner)
-            if not standbys_only:
+            if not standbys_only or monotonic() > deadline - _GLANCE:
                 break
-        if standbys_only:
-            raise DBOfflineError(
-                f"group {group.name!r}: no standby shows within {patience:g} s what this thread has written"
-            )
-        return group.checkout(owner, max(0.0, deadline - monotonic()), self._resort)
+            sleep(_GLANCE)  # the one that shows it is busy
+        if not standbys_only:
+            return group.checkout(owner, max(0.0, deadline - monotonic()), self._resort)
+        what = f"group {group.name!r}: no standby that shows what this thread has written"
+        raise (
+            PoolTimeout(f"{what} is free within {patience:g} s")
+            if mark
+            else DBOfflineError(f"{what}, within {patience:g} s")
+        )
 
     def give_back(self, slot: Slot, owner: Owner, soiled: bool) -> None:
         """Release, or report as broken: whichever the connection's own state demands."""
@@ -170,7 +182,7 @@ class Desk:
                 raise
             except Exception as error:
                 sure = read_only or prefix.startswith(_READ_ONLY)
-                if not (again and self._may_repeat(session, error, sql, reads=reads, sure=bool(sure))):
+                if not (again and self._may_repeat(session, error, sql, reads=reads or only_reads, sure=bool(sure))):
                     raise self._failure(owner, session, error, prefix, sent and not only_reads) from error
                 again, reads = False, session.lost and reads
             finally:
@@ -185,7 +197,8 @@ class Desk:
     def _may_repeat(self, session: Session, error: BaseException, sql: str, *, reads: bool, sure: bool) -> bool:
         """Whether the statement that failed is to be run once more, elsewhere. ``sure``: it cannot have written."""
         if session.lost:
-            return (sure or session.in_recovery) and not session.cut  # a standby lets nobody write
+            # A standby lets nobody write; but what a session has heard last may be from before a promotion.
+            return (sure or (reads and session.in_recovery)) and not session.cut
         code, standby = getattr(error, "pgcode", None), session.reports_recovery()
         if not self._writes_elsewhere or not (standby or (reads and sure)):
             return False
@@ -206,10 +219,10 @@ class Desk:
 
     def _failure(self, owner: Owner, session: Session, error: Exception, prefix: str, wrote: bool) -> Exception:
         """What the failure of a statement means to whoever sent it; ``wrote``: it may have taken effect, if it was lost."""
+        if wrote and self.causal.wanted:  # also where it was rejected: a CALL may have committed before
+            self.causal.wrote(owner)
         if not session.lost:
             return rejected(error, prefix)
-        if wrote and self.causal.wanted:
-            self.causal.wrote(owner)
         return lost(session, error, wrote=wrote, doing="an autocommit statement")
 
     def wrote(
@@ -217,12 +230,15 @@ class Desk:
     ) -> None:
         """This thread has written something; ``said``: how far that server's WAL was behind it."""
         self.causal.wrote(owner, endpoint, said)
-        if verdict is not None and renames(verdict):
-            self._catalog.outdate()
+        if verdict is not None:
+            self.renamed(renames(verdict))
 
-    def renamed(self, *, surely: bool) -> None:
-        """What names stand for was changed, or may have been."""
-        self._catalog.outdate() if surely else self._catalog.refresh()
+    def renamed(self, surely: bool | None) -> None:
+        """What names stand for was changed, or not, or may have been (None)."""
+        if surely:
+            self._catalog.outdate()
+        elif surely is None:
+            self._catalog.refresh()
 
     @staticmethod
     def _set_timeout(session: Session, query_timeout: int, joinable: bool) -> str:

@@ -111,11 +111,11 @@ class Dialogue:
             self.scribe.hear(verdict)
         try:
             cursor = self.send(front, *texts, params=params, in_doubt=in_doubt, limit=limit)
-        except InDoubt:
-            if self.scribe is not None:
+        except (InDoubt, DBQueryError):  # also what was rejected: a CALL may have committed before
+            if self.scribe is not None and not verdict.reads:
                 self.scribe.note(verdict)
             raise
-        if self._track and not verdict.reads:
+        if TRACK in front:
             self.tracked = self.tracked or self.session.raw.get_parameter_status("application_name")
         if self.scribe is not None and not verdict.reads and (self.session.idle or verdict.controls_transaction):
             self.scribe.note(verdict)
@@ -142,9 +142,14 @@ class Dialogue:
                 parts.append(setting)
             else:
                 self.send(setting)
-        if self._track and self.tracked is None and not verdict.reads and session.pooled_by is None:
+        if self._is_to_track(verdict) and session.pooled_by is None:
             parts.append(TRACK)
         return "; ".join(parts) + ";\n" if parts else ""
+
+    def _is_to_track(self, verdict: Verdict) -> bool:
+        """Whether it is the first writing query; what is none may have to come first, or to lock before any snapshot."""
+        due = self._track and self.tracked is None and verdict.joinable and not verdict.reads
+        return due and not self.session.reports_recovery()
 
     def send(self, *parts: str, params: Any = None, in_doubt: bool = False, limit: int | None = None) -> Any:
         """Send one message, whose parts are whole lines; returns the cursor, or raises what its failure means."""
@@ -230,7 +235,8 @@ class Dialogue:
             raise
         except DBQueryError as error:
             timed_out = monotonic() - began > (self.query_timeout or _FOREVER) / 1000 * 0.9
-            if error.pgcode in _NOT_COMMIT and not (error.pgcode == _CANCELED and timed_out):
+            is_of_trigger = error.diag.context is not None
+            if error.pgcode in _NOT_COMMIT and not (is_of_trigger or (error.pgcode == _CANCELED and timed_out)):
                 scribe.note()
                 raise InDoubt("either COMMIT failed, or what was asked behind it") from error
             raise

@@ -11,14 +11,14 @@ from pgdbpool.waiting import Slot
 class Scribe:
     """Takes down the writes of one checkout, where anybody wants to read them elsewhere."""
 
-    __slots__ = ("_desk", "_holders", "_owner", "_renamed", "_slot")
+    __slots__ = ("_desk", "_holders", "_owner", "_renamed", "_slot", "_turn")
 
     def __init__(self, desk: Desk, owner: Owner, slot: Slot) -> None:
         self._desk = desk
         self._owner = owner
-        self._slot = slot
+        self._slot, self._turn = slot, slot.turn
         self._holders: list[Owner] = []
-        self._renamed = False
+        self._renamed: bool | None = False
 
     @property
     def tells(self) -> bool:
@@ -29,12 +29,13 @@ class Scribe:
         """A write is done; ``said``: what the server has answered to ``WRITTEN`` behind it."""
         if may_write_to(self._slot):
             self._desk.wrote(self._owner, verdict, self._slot.shelf.source, said)
-            if self._renamed:
-                self._desk.renamed(surely=True)
+            self._desk.renamed(self._renamed)
+            self._renamed = False
 
     def hear(self, verdict: Verdict) -> None:
         """This is about to be said in a transaction."""
-        self._renamed = self._renamed or renames(verdict)
+        news = renames(verdict)
+        self._renamed = self._renamed or (news if self._renamed is False else news or None)
 
     def hand_out(self, owner: Owner) -> None:
         """From now on that thread has the connection itself, and nobody sees what it does with it."""
@@ -43,12 +44,16 @@ class Scribe:
         self._desk.causal.hold(owner, self)
         self._holders.append(owner)
 
+    def lasts(self) -> bool:
+        """Whether that checkout goes on."""
+        return self._slot.turn == self._turn and self._slot.owner is not None
+
     def close(self) -> None:
         """Nobody has it any more."""
         for owner in self._holders:
             self._desk.causal.let_go(owner, self)
         if self._holders:
-            self._desk.renamed(surely=False)
+            self._desk.renamed(None)
 
 
 def scribe(desk: Desk, owner: Owner, slot: Slot, *, read_only: bool) -> Scribe | None:

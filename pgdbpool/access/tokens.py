@@ -35,11 +35,11 @@ def token_of(desk: Desk, owner: Owner, patience: float | None = None) -> str | N
     if not causal.wanted:  # nobody has taken anything down so far: it may have written
         causal.wanted = True
         causal.wrote(owner)
-    mark = causal.mark_of(owner)
+    mark = causal.mark_of(owner, anew=True)
     if mark is not None and not mark.known:
         slot = desk.checkout(owner, desk.timeout if patience is None else patience, reads=False)
         try:
-            mark = causal.place(owner, sample(slot.resource, _MOMENT))
+            mark = causal.place(owner, sample(slot.resource, _MOMENT if patience is None else patience))
         except Refused:
             pass  # who reads the token waits for a position of its own
         finally:

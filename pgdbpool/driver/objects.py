@@ -59,11 +59,13 @@ def meanings(session: Session, names: Collection[str], limit: float) -> dict[str
     return found
 
 
-# What runs functions that no text names: operators, casts, and the checks of domains.
+# What runs functions that no text names: operators (some of them behind words, as LIKE, IN and JOIN are), casts, and the
+# checks of domains.
 _UNNAMED = """
 WITH doubtful AS (SELECT p.oid FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_namespace AS n ON n.oid = pronamespace
   WHERE provolatile = 'v' AND nspname NOT IN ('pg_catalog', 'information_schema'))
-SELECT oprname::text FROM pg_catalog.pg_operator WHERE oprcode IN (SELECT oid FROM doubtful)
+SELECT CASE WHEN oprname IN ('=', '<>', '<', '>', '<=', '>=', '~', '!~', '~~', '!~~', '~~*', '!~~*') THEN ''
+  ELSE oprname::text END FROM pg_catalog.pg_operator WHERE oprcode IN (SELECT oid FROM doubtful)
 UNION SELECT '' FROM pg_catalog.pg_cast WHERE castfunc IN (SELECT oid FROM doubtful)
 UNION SELECT '' FROM pg_catalog.pg_depend JOIN pg_catalog.pg_constraint AS c ON c.oid = objid AND contypid <> 0
   WHERE classid = 'pg_catalog.pg_constraint'::regclass AND refclassid = 'pg_catalog.pg_proc'::regclass
@@ -72,5 +74,5 @@ UNION SELECT '' FROM pg_catalog.pg_depend JOIN pg_catalog.pg_constraint AS c ON 
 
 
 def unnamed(session: Session, limit: float) -> frozenset[str]:
-    """The operators that may do more than read; ``""`` among them where a cast or a domain may, which no text tells."""
+    """The operators that may do more than read; ``""`` among them where something may that no text tells."""
     return frozenset(symbol for (symbol,) in session.ask(_UNNAMED, None, limit))

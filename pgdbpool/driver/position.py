@@ -46,11 +46,11 @@ _LONG_HEADER, _SHORT_HEADER = 40, 24  # bytes, of a segment's first page and of 
 class Position:
     """What a server said of itself. ``asked`` and ``heard`` are monotonic times: it was so at some moment in between.
 
-    ``lsn``: what a primary has written, what a standby has replayed. ``complete``: a standby streams, and has replayed all
-    that it received. ``age``: seconds since the last transaction that it replayed, by both servers' clocks. ``next_xid``:
-    every transaction id below it is in this server's history, ``recovered_xid``: and was when it came back from a crash, 0
-    where that is not known any more. ``synchronous``: commits wait for standbys. ``unbroken``: changes when it crashes
-    (which discards its statistics). ``started``: when the server did.
+    ``lsn``: what a primary has written, what a standby has replayed. ``complete``: a standby has replayed all that it
+    received; None where it receives nothing. ``age``: seconds since the last transaction that it replayed, by both servers'
+    clocks. ``next_xid``: every transaction id below it is in this server's history, ``recovered_xid``: and was when it came
+    back from a crash, 0 where that is not known any more. ``synchronous``: commits wait for standbys. ``unbroken``: changes
+    when it crashes (which discards its statistics). ``started``: when the server did.
     """
 
     asked: float
@@ -59,7 +59,7 @@ class Position:
     cluster: str
     timeline: int
     lsn: int
-    complete: bool = False
+    complete: bool | None = None
     age: float | None = None
     next_xid: int = 0
     recovered_xid: int = 0
@@ -81,7 +81,7 @@ def sample(session: Session, limit: float) -> Position:
         session.in_recovery,
         cluster,
         *((int(timeline), position(place)) if session.in_recovery else written(place)),
-        complete == "true",
+        complete == "true" if complete else None,
         float(age) if age else None,
         int(xmax),
         (int(epoch) << 32) + int(xid),

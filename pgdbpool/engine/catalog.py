@@ -15,7 +15,9 @@ log = logging.getLogger("pgdbpool.catalog")
 _FRESH = 60.0  # seconds after which what was learned is learned again: somebody else may have created something
 _AT_ONCE = 500  # names in one question
 _MOST = 20_000  # names known, and texts refused: beyond that all of them are forgotten
-_PATIENCE = 10.0  # seconds
+_SOON = 5.0  # seconds after which it is, where somebody here may have
+_PATIENCE = 2.0  # seconds, less than a probe may take
+_PAUSE = 1.0  # seconds after a question that was not answered
 
 
 class Catalog:
@@ -32,7 +34,7 @@ class Catalog:
         self._wished: set[str] = set()
         self._refused: frozenset[str] = frozenset()
         self._unnamed: frozenset[str] = frozenset()
-        self._learned_at = 0.0
+        self._learned_at = self._due = self._paused_until = 0.0
 
     # -- asking -------------------------------------------------------------------------------------------------------
 
@@ -45,7 +47,8 @@ class Catalog:
             verdict = texts.pop()
             if unknown := verdict.names - known.keys():
                 self._wished |= unknown
-                self.wished()
+                if monotonic() > self._paused_until:
+                    self.wished()
                 return False
             if not verdict.on_standby or any(_doubts(verdict, known, permitted)):
                 return False
@@ -66,32 +69,37 @@ class Catalog:
 
     def outdate(self) -> None:
         """Somebody here has changed what names stand for: nothing is known until it is learned again."""
-        self._learned_at = 0.0
+        self._due = 0.0
         self._wished |= self._known.keys()
         self._known = {}
         self.generation += 1
         self.wished()
 
     def refresh(self) -> None:
-        """Somebody here may have changed what names stand for: what is known counts until it is learned again."""
-        self._learned_at = 0.0
+        """Somebody here may have changed what names stand for: what is known counts until it is learned again, soon."""
+        self._due = min(self._due, self._learned_at + _SOON)
 
     def learn(self, session: Session) -> None:
         """Ask a server for what was wished, and again for all that is old."""
+        now = monotonic()
+        if now < self._paused_until:
+            return
         try:
-            if (self._wished or self._known) and monotonic() > self._learned_at + _FRESH:
+            if (self._wished or self._known) and now > self._due:
                 self._learn_all(session)
             while names := list(self._wished)[:_AT_ONCE]:
                 self._learn_some(session, names)
-        except Refused as error:
-            log.warning("cannot learn what names stand for: %s", error)
+        except Refused as error:  # a lock of somebody who changes a table, for one
+            self._paused_until = now + _PAUSE
+            log.info("cannot learn what names stand for: %s", error)
 
     def _learn_all(self, session: Session) -> None:
         self._learned_at = monotonic()
+        self._due = self._learned_at + _FRESH
         before, self._unnamed = self._unnamed, unnamed(session, _PATIENCE)
         if "" in self._unnamed - before:
             log.warning(
-                "no text tells what only reads: a cast or a domain calls a volatile function; declare it STABLE"
+                "no text tells what only reads: an operator, cast or domain calls a volatile function; declare it STABLE"
             )
         if self._unnamed != before:
             self.generation += 1

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from time import monotonic
+from typing import Protocol
 
 from pgdbpool.driver.position import Position, written
 from pgdbpool.engine.endpoint import Endpoint
@@ -17,7 +20,12 @@ log = logging.getLogger("pgdbpool.causal")
 LONGEST_LIFE = 300.0  # seconds that a mark lasts, at least
 _GAP = 0.03  # seconds that a read waits for a standby that is about to show what it must see
 _DISCOURAGED = 1.0  # seconds in which nobody waits again where that was in vain, unless a standby has got there
-_AT_ANY_TIME = Mark(float("inf"), float("inf"))
+
+
+class Hold(Protocol):
+    """A connection in somebody's hands."""
+
+    def lasts(self) -> bool: ...
 
 
 class Wanting:
@@ -31,7 +39,7 @@ class Wanting:
 
     def __init__(self) -> None:
         self.mark: Mark | None = None
-        self.holds: set[object] = set()
+        self.holds: set[Hold] = set()
         self.writes = 0
 
 
@@ -44,7 +52,7 @@ class Causal:
     """
 
     def __init__(self, endpoints: Sequence[Endpoint], life: float, wanted: bool) -> None:
-        self._endpoints = endpoints
+        self._endpoints: Sequence[Endpoint] = endpoints
         self.life = life
         self.wanted = wanted
         self.carried = False
@@ -55,10 +63,15 @@ class Causal:
         self._in_vain_until = 0.0
         self.after_fork_in_child()
 
+    def close(self) -> None:
+        """Threads that have written here keep nothing of the pool."""
+        self._endpoints, self.look = (), None
+
     def after_fork_in_child(self) -> None:
-        # Guards nothing: it is there to wait on. Forbidden under it: I/O, logging, user code, any other lock.
-        self._progress = threading.Condition(threading.Lock())
-        self._waiting = 0
+        # A lock for each who waits, which is released once: no exception thrown into a thread can leave one taken that
+        # anybody else needs.
+        self._to_wake: deque[threading.Lock] = deque()
+        self._waiting: set[object] = set()
 
     # -- writing ------------------------------------------------------------------------------------------------------
 
@@ -77,28 +90,31 @@ class Causal:
         mark = self.wanting(owner).mark = Mark(now, now + self.life, position.cluster, position.timeline, position.lsn)
         return mark
 
-    def hold(self, owner: Owner, by: object) -> None:
+    def hold(self, owner: Owner, by: Hold) -> None:
         """From now on this thread may write at any time, over what ``by`` stands for."""
         wanting = self.wanting(owner)
         wanting.holds.add(by)
         wanting.writes += 1
 
-    def let_go(self, owner: Owner, by: object) -> None:
+    def let_go(self, owner: Owner, by: Hold) -> None:
         """It may not any more, and perhaps it did."""
         if (wanting := owner.marks.get(self)) is not None and by in wanting.holds:
             wanting.holds.discard(by)
             self.wrote(owner)
 
-    def mark_of(self, owner: Owner) -> Mark | None:
-        """What this thread's reads must show, as exactly as it is known now."""
+    def mark_of(self, owner: Owner, *, anew: bool = False) -> Mark | None:
+        """What this thread's reads must show, as exactly as it is known now.
+
+        ``anew``: at the beginning of a read; what was written until now over a connection that it holds counts from then on.
+        """
         wanting = owner.marks.get(self)
-        if wanting is None or (wanting.mark is None and not wanting.holds):
+        if wanting is None:
             return None
-        if wanting.holds:
-            return _AT_ANY_TIME
-        mark: Mark = wanting.mark
-        if mark.known:
-            return mark if monotonic() < mark.expires else None
+        if anew and wanting.holds:
+            self._look_at_holds(wanting)
+        mark: Mark | None = wanting.mark
+        if mark is None or mark.known:
+            return mark if mark is None or monotonic() < mark.expires else None
         for endpoint in self._endpoints:
             place = endpoint.position
             used = not (endpoint.fenced or endpoint.foreign)
@@ -106,6 +122,13 @@ class Causal:
                 mark = wanting.mark = Mark(mark.at, mark.expires, place.cluster, place.timeline, place.lsn)
                 break
         return mark
+
+    def _look_at_holds(self, wanting: Wanting) -> None:
+        now = monotonic()
+        wanting.mark = Mark(now, now + self.life)
+        for by in list(wanting.holds):
+            if not by.lasts():  # dropped, and taken back by the Watch
+                wanting.holds.discard(by)
 
     def wanting(self, owner: Owner) -> Wanting:
         found: Wanting | None = owner.marks.get(self)
@@ -139,25 +162,31 @@ class Causal:
         return vain is None or now > self._in_vain_until or any(endpoint.shows(vain) for endpoint in endpoints)
 
     def _shown_by(self, deadline: float, owner: Owner, endpoints: Sequence[Endpoint]) -> Mark | None:
-        with self._progress:
-            self._waiting += 1
-            try:
-                while True:
-                    mark = self.mark_of(owner)
-                    if mark is None or any(endpoint.shows(mark) for endpoint in endpoints):
-                        return mark
-                    left = deadline - monotonic()
-                    if left <= 0:
-                        return None
-                    self._progress.wait(left)
-            finally:
-                self._waiting -= 1
+        me = object()
+        self._waiting.add(me)
+        try:
+            while True:
+                wake = threading.Lock()
+                wake.acquire()
+                self._to_wake.append(wake)
+                mark = self.mark_of(owner)
+                if mark is None or any(endpoint.shows(mark) for endpoint in endpoints):
+                    return mark
+                left = deadline - monotonic()
+                if left <= 0 or not wake.acquire(timeout=left):
+                    return None
+        finally:
+            self._waiting.discard(me)
+
+    def is_waited_for(self) -> bool:
+        """Whether any read waits for a standby now."""
+        return bool(self._waiting)
 
     def moved(self) -> None:
         """A server has told where it is."""
-        if self._waiting:
-            with self._progress:
-                self._progress.notify_all()
+        with suppress(IndexError):
+            while True:
+                self._to_wake.popleft().release()
 
     def tell(self, group: str) -> None:
         """The first read is about to go to a standby."""

@@ -214,10 +214,14 @@ class Engine:
             self.bury(session)
 
     def probing_options(self) -> GroupOptions:
-        """The first group's options for a connection of the pool's own: nothing of the user's is set on it."""
+        """The first group's options for a connection of the pool's own: nothing of the user's is set on it.
+
+        What a view consists of cannot be asked while somebody changes it: no probe waits for that.
+        """
         first = next(iter(self.options.groups.values()))
-        name = "pgdbpool:monitor"
-        return replace(first, application_name=name, settings={}, on_connect=None, sqlprepare=False, query_timeout=0)
+        name, settings = "pgdbpool:monitor", {"lock_timeout": 100}
+        plain = replace(first, application_name=name, settings=settings, query_timeout=0)
+        return replace(plain, on_connect=None, sqlprepare=False)
 
     # -- life ---------------------------------------------------------------------------------------------------------
 
@@ -240,6 +244,7 @@ class Engine:
             if self.closed:
                 return False
             self.closed = True
+        self.causal.close()
         for group in self.groups.values():
             for slot in group.close():
                 group.discard(slot)

@@ -18,7 +18,7 @@ from pgdbpool.engine.worker import Worker
 PERIOD = 1.0
 PATIENCE = 3.0  # seconds without an answer, three probes' time, after which a server counts as silent
 _RECENT = 0.4  # seconds
-_LOOK = 0.002  # seconds
+_LOOK, _GLANCE = 0.002, 0.05  # seconds between two looks while a read waits for it, and after it has waited in vain
 
 
 def connect(endpoint: Endpoint, options: GroupOptions, restraint: float = 0.0) -> Session:
@@ -45,6 +45,7 @@ class Hooks:
     in_the_way: Callable[[], bool]  # a full server has no place for a group that has none
     ask: Callable[[Session], None]  # the probe itself; raises where the session is lost
     look: Callable[[Session], None]  # the same for a standby's progress alone
+    is_waited_for: Callable[[], bool]  # a read waits for a standby's progress
     period: Callable[[], float]  # seconds between two probes
     bury: Callable[[Session], None]
 
@@ -111,7 +112,8 @@ class Monitor:
             self._close()
         if self.session is not None:
             now, period = monotonic(), self._hooks.period() * random.uniform(0.9, 1.0)
-            return _LOOK if now < self._looks_until else max(0.001, self._asked_at + period - now)
+            look = _LOOK if self._hooks.is_waited_for() else _GLANCE
+            return look if now < self._looks_until else max(0.001, self._asked_at + period - now)
         return PERIOD / 10 if self.endpoint.state in ("unknown", "up") else PERIOD / 3
 
     def _probe(self, session: Session, now: float) -> None:

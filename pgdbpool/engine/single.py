@@ -103,6 +103,7 @@ class Single(Engine):
                     endpoint.reached()
                     session.end()
         self.topology.judge()
+        self.reroute()
 
     def _ask(self, endpoint: Endpoint, session: Session) -> None:
         with suppress(Exception):  # a lost one is found at the next checkout
@@ -121,4 +122,3 @@ class Single(Engine):
             self.open_wanted(stock.shelf)
         if len(self.endpoints) > 1:
             self.look_around()
-            self.reroute()

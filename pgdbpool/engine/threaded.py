@@ -65,7 +65,7 @@ class Threaded(Engine):
         def period() -> float:
             return _HUNTING if self.hunts() or self._is_behind(endpoint) else self._period
 
-        hooks = Hooks(left_to_groups, in_the_way, ask, look, period, self.bury)
+        hooks = Hooks(left_to_groups, in_the_way, ask, look, self.causal.is_waited_for, period, self.bury)
         return Monitor(endpoint, self.probing_options(), hooks)
 
     # -- the servers --------------------------------------------------------------------------------------------------

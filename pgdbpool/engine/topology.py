@@ -15,6 +15,8 @@ from pgdbpool.waiting import History, Ours, Role, is_fenced, is_foreign, ours
 
 log = logging.getLogger("pgdbpool.topology")
 
+# insufficient_privilege, undefined function, column or object, feature_not_supported: it would say so again
+_NEVER = ("42501", "42883", "42703", "42704", "0A000")
 _REFUSED = "%s will not say where it is in the WAL (%s): its lag is unknown, and it shows nobody's own writes"
 
 
@@ -51,6 +53,9 @@ class Topology:
                 self._take(endpoint, position, session.read_only if read_only is None else read_only)
                 return
             except Refused as error:
+                if error.pgcode not in _NEVER:
+                    raise
+                endpoint.position = None
                 endpoint.refuses = True  # no right to ask, or no PostgreSQL as we know it
                 log.warning(_REFUSED, endpoint.label, error)
         session.ask_role(limit)
@@ -95,4 +100,7 @@ class Topology:
         elif before.timeline and known.timeline > before.timeline:
             log.warning("a standby was promoted: the cluster is on timeline %d now", known.timeline)
         for endpoint, standing in standings:
-            endpoint.judged(foreign=is_foreign(known, standing), fenced=is_fenced(known, standing))
+            stays = (
+                endpoint.fenced and standing.role == "primary" and not standing.timeline
+            )  # nothing new was heard of it
+            endpoint.judged(foreign=is_foreign(known, standing), fenced=stays or is_fenced(known, standing))

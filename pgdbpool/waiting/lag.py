@@ -35,8 +35,10 @@ class History:
     def note(self, written: int, at: float) -> None:
         """The primary was there at that moment. By one thread at a time; anybody may ask for a lag meanwhile."""
         samples = self._samples
+        if samples and at < samples[-1][1]:
+            return  # it came late
         if samples and written < samples[-1][0]:
-            return  # an older sample that came late
+            self._samples = samples = []  # it has crashed, and what it had not flushed is no more
         if len(samples) >= _KEPT:
             self._samples = samples = samples[_KEPT // 2 :]
         if len(samples) > 1 and samples[-1][0] == samples[-2][0] == written:
@@ -48,18 +50,19 @@ class History:
         """Another timeline: its positions are not comparable."""
         self._samples = []
 
-    def lag(self, replayed: int, complete: bool, age: float | None, at: float, now: float) -> Lag:
+    def lag(self, replayed: int, complete: bool | None, age: float | None, at: float, now: float) -> Lag:
         """``now``, of a standby that had replayed so much ``at`` that moment.
 
-        ``complete``: that was all it had received; ``age``: of the last transaction that it had replayed then.
+        ``complete``: that was all it had received (None: it receives nothing); ``age``: of the last transaction in it then.
         """
         samples = self._samples
         if not samples:  # no primary was ever asked
             return Lag(0.0 if complete else age, None)
         age = None if age is None else age + now - at
         after = bisect_right(samples, (replayed, _INFINITE))
-        if after == len(samples):
-            return NO_LAG
+        if after == len(samples):  # the primary may not have been asked for a while
+            idle = now - samples[-1][1]
+            return Lag(idle if age is None else min(idle, age), 0) if complete is False else NO_LAG
         missing = samples[-1][0] - replayed
         least = now - samples[after][1]
         if age is None and not after:

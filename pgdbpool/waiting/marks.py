@@ -50,6 +50,8 @@ def later(one: Mark | None, other: Mark | None) -> Mark | None:
     """What shows both."""
     if one is None or other is None:
         return one or other
-    if not (one.known and other.known) or one.cluster != other.cluster:
-        return max(one, other, key=lambda mark: (not mark.known, mark.at))
+    if not (one.known and other.known):  # a position of the primary that is asked for after both is behind both
+        return Mark(max(one.at, other.at), max(one.expires, other.expires))
+    if one.cluster != other.cluster:
+        return max(one, other, key=lambda mark: mark.at)
     return max(one, other, key=lambda mark: (mark.timeline, mark.lsn))

@@ -24,10 +24,7 @@ CONTRACT = ROOT / "doc" / "contract.md"
 # Sentences whose time has not come, by the beginning of their id, with what they wait for.
 LATER = {
     "3.endpoint.pooler": "poolers",
-    "3.group.max_lag": "roles",
-    "3.group.standby_functions": "roles",
-    "5.": "lag, failover, read your own writes",
-    "6.middleware": "the middleware",
+    "6.middleware": "deadlines, exhaustion and outage",
     "6.status_app": "the status page",
     "7.p2": "poolers",
 }

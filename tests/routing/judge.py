@@ -1,32 +1,37 @@
-"""What the servers themselves say of a statement: each is run on the primary and on a standby, and nothing is taken from
-what the pool knows of functions.
+"""What the servers themselves say of a statement; nothing is taken from what the pool knows of functions.
 
-It is run in a transaction on the primary, which is looked at from inside and rolled back, twice; on a standby; and in
-autocommit on the primary. Each run has a session of its own.
+It is run in a transaction on the primary, which is looked at from inside and rolled back; on a standby; once more on the
+primary where the two answers differ; and in autocommit on the primary. No run finds anything in its session
+that another one has left there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg2
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE as IDLE
 
 from tests.routing.corpus import Case
 from tests.servers import DATABASE, ROLE, Server
 from tests.several import Replicas
 
-# What of a session may be otherwise after a statement.
+# What of a session may be otherwise after a statement. (plpgsql's settings come with its first function.)
+_PARTS = ("settings", "the mark of touch()", "role", "prepared", "cursors", "channels", "temporary", "locks")
 _SESSION = """
-SELECT ARRAY(SELECT name || '=' || setting FROM pg_settings WHERE name <> 'transaction_read_only' ORDER BY 1),
-  current_setting('corpus.touched', true), current_user, session_user,
-  ARRAY(SELECT name FROM pg_prepared_statements ORDER BY 1), ARRAY(SELECT name FROM pg_cursors ORDER BY 1),
-  ARRAY(SELECT pg_listening_channels() ORDER BY 1),
-  ARRAY(SELECT relname::text FROM pg_class WHERE relnamespace = pg_my_temp_schema() ORDER BY 1),
-  ARRAY(SELECT concat_ws(' ', mode, classid, objid) FROM pg_locks
-    WHERE pid = pg_backend_pid() AND locktype = 'advisory' ORDER BY 1)
+SELECT (SELECT md5(string_agg(name || '=' || setting, ' ' ORDER BY name)) FROM pg_settings
+    WHERE name NOT IN ('transaction_read_only', 'in_hot_standby') AND name NOT LIKE 'plpgsql.%'),
+  current_setting('corpus.touched', true),
+  current_user || ' ' || session_user,
+  (SELECT string_agg(name, ' ') FROM pg_prepared_statements),
+  (SELECT string_agg(name, ' ') FROM pg_cursors),
+  (SELECT string_agg(c, ' ') FROM pg_listening_channels() AS c),
+  (SELECT string_agg(relname, ' ') FROM pg_class WHERE relnamespace = pg_my_temp_schema()),
+  (SELECT string_agg(concat_ws(' ', mode, classid, objid), ', ') FROM pg_locks
+    WHERE pid = pg_backend_pid() AND locktype = 'advisory')
 """
 # What a transaction that only reads has not: an id, and locks that anybody would have to wait for.
 _TRANSACTION = """
@@ -37,7 +42,7 @@ _READS_ONLY = [(False, [])]
 
 # Of the whole database: the next transaction id, each sequence, and what is in each table. Superusers' affair.
 _CONTENTS = """
-CREATE FUNCTION public.contents() RETURNS TABLE (name text, content text) LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION public.contents() RETURNS TABLE (name text, content text) LANGUAGE plpgsql AS $$
 BEGIN
   FOR name IN SELECT c.oid::regclass::text FROM pg_class c WHERE relkind IN ('r', 'm', 'S') AND relispopulated
       AND relpersistence <> 't' AND relnamespace::regnamespace::text IN ('web', 'a', 'b', 'public') ORDER BY 1 LOOP
@@ -95,20 +100,24 @@ def differs(one: Answer, again: Answer, other: Answer) -> str:
     return ""
 
 
-def judge(replicas: Replicas, cases: Sequence[Case]) -> list[Seen]:
-    """All of them, in order. The two runs that keep what they change come when all comparisons are over."""
-    replicas.primary.sql(_CONTENTS)
+def compare(replicas: Replicas, cases: Sequence[Case]) -> list[Seen]:
+    """What both servers answer; nothing is kept."""
     replicas.caught_up()
-    seen = [Seen() for _ in cases]
-    for case, each in zip(cases, seen, strict=True):
-        _compare(replicas, case, each)
-    with closing(replicas.primary.admin(dbname=DATABASE)) as observer:
+    with closing(_Seat(replicas.primary)) as primary, closing(_Seat(replicas.standbys[0])) as standby:
+        return [_compared(primary, standby, case) for case in cases]
+
+
+def keep(replicas: Replicas, cases: Sequence[Case], seen: Sequence[Seen]) -> None:
+    """Run each as a user would, and note what it leaves behind."""
+    replicas.primary.sql(_CONTENTS)
+    with closing(replicas.primary.admin(dbname=DATABASE)) as observer, closing(_Seat(replicas.primary)) as seat:
         before = _asked(observer, _WORLD)
         for case, each in zip(cases, seen, strict=True):
-            each.after = _keep(replicas.primary, case, each)
+            each.alone = run(seat.connection, case)
+            each.after = "a transaction" if seat.connection.info.transaction_status != IDLE else seat.traces()
+            seat.renew(if_=bool(each.after))
             world, before = before, _asked(observer, _WORLD)
             each.after = each.after or ("the database" if world != before else "")
-    return seen
 
 
 def session(server: Server) -> Any:
@@ -124,45 +133,62 @@ def run(connection: Any, case: Case) -> Answer:
             if cursor.description is None:
                 return cursor.statusmessage, ()
             columns = ", ".join(f"{column.name} {column.type_code}" for column in cursor.description)
-            return columns, tuple(tuple(map(str, row)) for row in cursor)
+            return columns, plain_rows(cursor)
         except psycopg2.Error as error:
             return "error", error.pgcode
 
 
-def _compare(replicas: Replicas, case: Case, seen: Seen) -> None:
-    seen.here, seen.inside, chance = _within(replicas.primary, case)
-    seen.again, _, second_chance = _within(replicas.primary, case)
-    if chance == second_chance:
+def plain_rows(rows: Iterable[Any]) -> tuple[tuple[str, ...], ...]:
+    """The rows as texts."""
+    return tuple(tuple(str(bytes(cell) if isinstance(cell, memoryview) else cell) for cell in row) for row in rows)
+
+
+class _Seat:
+    """A session, which is exchanged for a new one when something was left in it."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self.connection = session(server)
+        self._fresh = _asked(self.connection, _SESSION)
+
+    def close(self) -> None:
+        self.connection.close()
+
+    def renew(self, *, if_: bool = True) -> None:
+        if if_:
+            self.connection.close()
+            self.connection = session(self._server)
+
+    def traces(self) -> str:
+        """What is otherwise in it than in a new one."""
+        [now], [before] = _asked(self.connection, _SESSION), self._fresh
+        return ", ".join(name for name, old, new in zip(_PARTS, before, now, strict=True) if old != new)
+
+
+def _compared(primary: _Seat, standby: _Seat, case: Case) -> Seen:
+    seen = Seen()
+    seen.here, seen.inside, chance = _within(primary, case)
+    seen.there = run(standby.connection, case)
+    if _asked(standby.connection, "ROLLBACK; SELECT random()") == chance:
         seen.inside = "the seed of random()"
-    with closing(session(replicas.standbys[0])) as standby:
-        seen.there = run(standby, case)
+    if seen.here != seen.there:
+        primary.renew()
+        seen.again, _, _ = _within(primary, case)
+    else:
+        seen.again = seen.here
+    for seat in (primary, standby):
+        seat.renew(if_=bool(seen.inside) or seen.there[0] == "error")
+    return seen
 
 
-def _within(server: Server, case: Case) -> tuple[Answer, str, Any]:
-    """In a transaction that is rolled back: the answer, what there is in it that a mere reader's has not, and a random()."""
-    with closing(session(server)) as connection:
-        before = _asked(connection, _SESSION)
-        _asked(connection, "BEGIN")
-        answer, inside = run(connection, case), ""
-        if answer[0] != "error":
-            done = _asked(connection, _TRANSACTION)
-            inside = f"{done}" if done != _READS_ONLY else _other(before, _asked(connection, _SESSION))
-        _asked(connection, "ROLLBACK")
-        return answer, inside, _asked(connection, "SELECT random()")
-
-
-def _keep(server: Server, case: Case, seen: Seen) -> str:
-    with closing(session(server)) as connection:
-        before = _asked(connection, _SESSION)
-        seen.alone = run(connection, case)
-        if connection.closed or connection.info.transaction_status == psycopg2.extensions.TRANSACTION_STATUS_INERROR:
-            return "the transaction"
-        return _other(before, _asked(connection, _SESSION))
-
-
-def _other(before: Any, after: Any) -> str:
-    changed = (str(new) for old, new in zip(before[0], after[0], strict=True) if old != new)
-    return next(changed, "")[:200]
+def _within(seat: _Seat, case: Case) -> tuple[Answer, str, Any]:
+    """In a transaction that is rolled back: the answer, what a mere reader's transaction has not, and a random number."""
+    _asked(seat.connection, "BEGIN")
+    answer, inside = run(seat.connection, case), ""
+    if answer[0] != "error":
+        done = _asked(seat.connection, _TRANSACTION)
+        inside = seat.traces() if done == _READS_ONLY else f"{done}"
+    return answer, inside, _asked(seat.connection, "ROLLBACK; SELECT random()")
 
 
 def _asked(connection: Any, text: str) -> list[Any]:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from tests.servers import ROLE
+from tests.servers import DATABASE, ROLE
 
 LONG = "seen_" + "x" * 70  # longer than a name may be: the server cuts it
 
@@ -13,6 +13,8 @@ LONG = "seen_" + "x" * 70  # longer than a name may be: the server cuts it
 FRAME = f"""
 CREATE SCHEMA a AUTHORIZATION {ROLE};
 CREATE SCHEMA b AUTHORIZATION {ROLE};
+CREATE SCHEMA hidden AUTHORIZATION {ROLE};
+ALTER ROLE {ROLE} IN DATABASE {DATABASE} SET search_path = {ROLE}, hidden;
 """
 
 TABLES = """
@@ -64,10 +66,6 @@ CREATE FUNCTION b.report() RETURNS int LANGUAGE sql AS 'SELECT touch(2)';
 CREATE FUNCTION "a.report"() RETURNS int LANGUAGE sql AS 'SELECT touch(3)';
 CREATE FUNCTION "Quoted Function"() RETURNS int LANGUAGE sql AS 'SELECT touch(4)';
 CREATE FUNCTION reverse(i item) RETURNS text STABLE LANGUAGE sql AS 'SELECT i.name';
-CREATE FUNCTION initcap(i item) RETURNS int LANGUAGE sql AS 'SELECT touch(i.id)';
-CREATE FUNCTION "substring"(i item) RETURNS int LANGUAGE sql AS 'SELECT touch(i.id)';
-CREATE FUNCTION "overlay"(i item) RETURNS int LANGUAGE sql AS 'SELECT touch(i.id)';
-CREATE FUNCTION "json_object"(i item) RETURNS int LANGUAGE sql AS 'SELECT touch(i.id)';
 CREATE PROCEDURE act() LANGUAGE plpgsql AS $$BEGIN INSERT INTO scratch VALUES (0, 'by a procedure'); END$$;
 """
 
@@ -81,19 +79,9 @@ CREATE AGGREGATE total_touching (int) (sfunc = add_touching, stype = int);
 CREATE AGGREGATE total_at_last (int) (sfunc = add, stype = int, finalfunc = touch);
 CREATE AGGREGATE total_moving (int)
   (sfunc = add, stype = int, msfunc = add_touching, minvfunc = less, mstype = int, initcond = 0, minitcond = 0);
-CREATE OPERATOR +@@ (leftarg = int, rightarg = int, function = add_touching);
-CREATE OPERATOR + (leftarg = text, rightarg = text, function = join_touching);
 CREATE OPERATOR @+@ (leftarg = int, rightarg = int, function = add);
 CREATE TYPE amount AS (value numeric, currency text);
-CREATE FUNCTION touch_amount(x amount) RETURNS int LANGUAGE sql AS 'SELECT touch(1)';
-CREATE FUNCTION amount_as_json(x amount) RETURNS json LANGUAGE sql AS $$SELECT to_json('x' || touch(1))$$;
-CREATE CAST (amount AS int) WITH FUNCTION touch_amount(amount);
-CREATE CAST (amount AS json) WITH FUNCTION amount_as_json(amount);
-CREATE DOMAIN checked AS int CHECK (touch(VALUE) > 0);
 CREATE DOMAIN positive AS int CHECK (VALUE > 0);
-CREATE TYPE mood AS ENUM ('sad', 'glad');
-CREATE TABLE holder (c checked);
-CREATE FUNCTION wants(n checked) RETURNS int STABLE LANGUAGE sql AS 'SELECT 1';
 """
 
 VIEWS = f"""
@@ -107,7 +95,6 @@ CREATE VIEW {LONG} AS SELECT touch(1);
 CREATE VIEW activity AS SELECT datname, state FROM pg_stat_activity WHERE pid = pg_backend_pid();
 CREATE VIEW counted AS SELECT last_value FROM counter;
 CREATE VIEW locking AS SELECT * FROM item WHERE id = 1 FOR UPDATE;
-CREATE VIEW of_operators AS SELECT id +@@ 1 AS n FROM item;
 CREATE VIEW a.thing AS SELECT touch(1) AS n;
 CREATE TABLE b.thing (n int);
 INSERT INTO b.thing VALUES (1);
@@ -127,5 +114,45 @@ ALTER TABLE watched_deep ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY seen ON watched_deep USING (EXISTS (SELECT FROM deep));
 CREATE VIEW over_watched AS SELECT * FROM watched;
 """
+
+# What runs a volatile function and is named in no text. Each is made by itself, in a schema that goes again.
+HIDDEN = {
+    "operators": """
+CREATE OPERATOR +@@ (leftarg = int, rightarg = int, function = add_touching);
+CREATE OPERATOR + (leftarg = text, rightarg = text, function = join_touching);
+CREATE VIEW of_operators AS SELECT id +@@ 1 AS n FROM item;
+""",
+    "operators behind words": """
+CREATE TYPE mood AS ENUM ('sad', 'glad');
+CREATE FUNCTION touch_mood(x mood, n int) RETURNS boolean LANGUAGE sql AS 'SELECT touch(n) = n';
+CREATE OPERATOR = (leftarg = mood, rightarg = int, function = touch_mood);
+CREATE OPERATOR ~~ (leftarg = mood, rightarg = int, function = touch_mood);
+CREATE OPERATOR >= (leftarg = mood, rightarg = int, function = touch_mood);
+CREATE OPERATOR <= (leftarg = mood, rightarg = int, function = touch_mood);
+""",
+    "casts": """
+CREATE TYPE mood AS ENUM ('sad', 'glad');
+CREATE FUNCTION mood_as_text(x mood) RETURNS text LANGUAGE sql AS $$SELECT 'x' || touch(1)$$;
+CREATE CAST (mood AS text) WITH FUNCTION mood_as_text(mood) AS IMPLICIT;
+CREATE FUNCTION mood_as_json(x mood) RETURNS json LANGUAGE sql AS $$SELECT to_json('x' || touch(1))$$;
+CREATE CAST (mood AS json) WITH FUNCTION mood_as_json(mood);
+CREATE FUNCTION touch_amount(x amount) RETURNS int LANGUAGE sql AS 'SELECT touch(1)';
+CREATE CAST (amount AS int) WITH FUNCTION touch_amount(amount);
+""",
+    "domains": """
+CREATE DOMAIN checked AS int CHECK (touch(VALUE) > 0);
+CREATE DOMAIN checked_twice AS checked CHECK (VALUE < 100);
+CREATE TABLE holder (c checked);
+CREATE FUNCTION wants(n checked) RETURNS int STABLE LANGUAGE plpgsql AS 'BEGIN RETURN n; END';
+""",
+    "overloads": """
+CREATE FUNCTION "substring"(i item) RETURNS int LANGUAGE sql AS 'SELECT touch(i.id)';
+CREATE FUNCTION "overlay"(i item) RETURNS int LANGUAGE sql AS 'SELECT touch(i.id)';
+CREATE FUNCTION "json_object"(i item) RETURNS int LANGUAGE sql AS 'SELECT touch(i.id)';
+CREATE FUNCTION initcap(i item) RETURNS int LANGUAGE sql AS 'SELECT touch(i.id)';
+CREATE FUNCTION lower(i item) RETURNS int LANGUAGE sql AS 'SELECT touch(i.id)';
+CREATE AGGREGATE sum (text) (sfunc = join_touching, stype = text, initcond = '');
+""",
+}
 
 OWN = TABLES + FUNCTIONS + KINDS + VIEWS

@@ -312,7 +312,10 @@ def lent(pool: Any) -> Iterator[Any]:
 
 @pytest.mark.parametrize(
     ("how", "between"),
-    [*itertools.product(HOLDS, ["nothing", "query"]), *itertools.product(["getconn"], ["transaction", "connection", "token"])],
+    [
+        *itertools.product(HOLDS, ["nothing", "query"]),
+        *itertools.product(["getconn"], ["transaction", "connection", "token"]),
+    ],
 )
 def test_what_is_written_on_a_connection_still_held(owned: Any, cluster: Replicas, how: str, between: str) -> None:
     """The real connection may write at any time: reads beside it see that too, whatever was done in between."""
@@ -532,17 +535,18 @@ def test_a_transaction_that_had_failed_is_not_hidden(owned: Any, cluster: Replic
 def test_a_serialization_failure_at_commit_is_not_hidden(owned: Any, cluster: Replicas) -> None:
     """Of two serializable transactions that each read what the other writes the second one's COMMIT raises."""
     count = f"SELECT count(*) FROM {ROLE}.deferred"
-    with owned.transaction("plain", isolation="serializable") as other:
-        other.query(count)
-        with (
-            pytest.raises(psycopg2.errors.SerializationFailure, match="commit"),
-            owned.transaction(isolation="serializable") as db,
-        ):
+
+    def second(other: Any) -> None:
+        with owned.transaction(isolation="serializable") as db:
             db.query(count)
             db.query(f"INSERT INTO {ROLE}.deferred VALUES (1)")
             other.query(f"INSERT INTO {ROLE}.deferred VALUES (2)")
-            other.query("SELECT 1")
             commit_now(other)
+
+    with owned.transaction("plain", isolation="serializable") as other:
+        other.query(count)
+        with pytest.raises(psycopg2.errors.SerializationFailure, match="commit"):
+            second(other)
     assert rows_of(cluster.primary, "deferred") == [2]
     cluster.primary.sql(f"TRUNCATE {ROLE}.deferred")
 

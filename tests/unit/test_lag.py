@@ -23,7 +23,7 @@ def seen(
     replayed: int,
     now: float,
     *,
-    complete: bool = False,
+    complete: bool | None = None,
     age: float | None = None,
     at: float | None = None,
 ) -> Lag:
@@ -81,10 +81,16 @@ def test_time_goes_on_between_two_probes() -> None:
 
 
 def test_a_sample_that_comes_late() -> None:
-    """An earlier position than the last one is no news: positions only grow."""
-    made = history((100, 10.0), (300, 12.0), (200, 12.5))
+    """What was asked for earlier than the last one is no news."""
+    made = history((100, 10.0), (300, 12.0), (200, 11.5))
     assert seen(made, 150, 15.0) == Lag(5.0, 150)
     assert seen(made, 300, 15.0) == Lag(0.0, 0)
+
+
+def test_a_primary_that_crashed_may_be_back_behind_itself() -> None:
+    """What it had not flushed is no more: a standby that has all that there is is not behind a position of before."""
+    made = history((100, 10.0), (300, 12.0), (200, 14.0))
+    assert seen(made, 200, 60.0) == Lag(0.0, 0)
 
 
 def test_another_timeline_begins_anew() -> None:

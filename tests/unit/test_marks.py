@@ -64,9 +64,9 @@ def test_the_later_of_two() -> None:
 
 
 def test_what_is_not_known_asks_for_more() -> None:
-    """An unknown one wins over each known one, and of two unknown ones the one that was noted later."""
+    """With one that is unknown, what counts is what the primary says after both."""
     for one, other in permutations([known(9, 9, at=100.0), unknown(1.0)]):
-        assert later(one, other) == unknown(1.0)
+        assert later(one, other) == unknown(100.0)
     for one, other in permutations([unknown(1.0), unknown(2.0)]):
         assert later(one, other) == unknown(2.0)
 
