@@ -49,7 +49,7 @@ def renames(verdict: Verdict) -> bool | None:
     """Whether it changes what names stand for; None: perhaps."""
     if verdict.keyword in _RENAMING:
         return verdict.session is None  # a temporary table is nobody else's
-    return False if verdict.joinable or verdict.keyword in _NEUTRAL else None
+    return False if verdict.joinable or (verdict.single and verdict.keyword in _NEUTRAL) else None
 
 
 def may_write_to(slot: Slot) -> bool:
@@ -171,7 +171,7 @@ class Desk:
                         soiled = reads = False  # to the primary, then
                         continue
                 limit, prefix = self._front(session, verdict, answer_in, guard=reads and not read_only)
-                only_reads = verdict.reads if read_only is None else read_only
+                only_reads = verdict.reads and simple if read_only is None else read_only
                 soiled = not verdict.clean or limit != session.limit or not simple
                 sent = True
                 cursor = session.execute(prefix + sql if prefix else sql, params, limit)
@@ -183,7 +183,9 @@ class Desk:
             except Exception as error:
                 sure = read_only or prefix.startswith(_READ_ONLY)
                 if not (again and self._may_repeat(session, error, sql, reads=reads or only_reads, sure=bool(sure))):
-                    raise self._failure(owner, session, error, prefix, sent and not only_reads) from error
+                    whole = verdict is None or verdict.joinable
+                    wrote = sent and not only_reads
+                    raise self._failure(owner, session, error, prefix, wrote=wrote, joinable=whole) from error
                 again, reads = False, session.lost and reads
             finally:
                 self.give_back(slot, owner, soiled)
@@ -217,9 +219,13 @@ class Desk:
             return session.limit, first
         return limit_of(answer_in), first + self._set_timeout(session, answer_in, verdict.joinable)
 
-    def _failure(self, owner: Owner, session: Session, error: Exception, prefix: str, wrote: bool) -> Exception:
+    def _failure(
+        self, owner: Owner, session: Session, error: Exception, prefix: str, *, wrote: bool, joinable: bool
+    ) -> Exception:
         """What the failure of a statement means to whoever sent it; ``wrote``: it may have taken effect, if it was lost."""
-        if wrote and self.causal.wanted:  # also where it was rejected: a CALL may have committed before
+        if (
+            wrote and self.causal.wanted and (session.lost or not joinable)
+        ):  # a CALL may have committed before it failed
             self.causal.wrote(owner)
         if not session.lost:
             return rejected(error, prefix)

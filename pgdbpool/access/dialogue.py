@@ -111,8 +111,9 @@ class Dialogue:
             self.scribe.hear(verdict)
         try:
             cursor = self.send(front, *texts, params=params, in_doubt=in_doubt, limit=limit)
-        except (InDoubt, DBQueryError):  # also what was rejected: a CALL may have committed before
-            if self.scribe is not None and not verdict.reads:
+        except (InDoubt, DBQueryError) as error:
+            kept = self.session.idle and not verdict.joinable  # it was rejected, but a CALL may have committed before
+            if self.scribe is not None and not verdict.reads and (kept or isinstance(error, InDoubt)):
                 self.scribe.note(verdict)
             raise
         if TRACK in front:

@@ -34,7 +34,8 @@ SELECT pg_catalog.concat_ws('|', standby::text, system_identifier::text,
     THEN next_xid::text ELSE '0:0' END,
   pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text,
   (pg_catalog.current_setting('synchronous_standby_names') <> '')::text,
-  coalesce(pg_catalog.pg_stat_get_bgwriter_stat_reset_time()::text, ''), pg_catalog.pg_postmaster_start_time()::text)
+  coalesce(extract(epoch FROM pg_catalog.pg_stat_get_bgwriter_stat_reset_time())::text, ''),
+  extract(epoch FROM pg_catalog.pg_postmaster_start_time())::text)
 FROM pg_catalog.pg_is_in_recovery() AS standby, pg_catalog.pg_control_system(),
   pg_catalog.pg_control_checkpoint(), pg_catalog.pg_control_recovery()
 """

@@ -140,11 +140,16 @@ class Session:
 
     def note_role(self) -> None:
         """The same as the server reports it of itself (since PostgreSQL 14); a pooler may keep that to itself."""
-        reported = self.raw.get_parameter_status("in_hot_standby")
+        reported = self._reported()
         if reported is None:
             self.ask_role(_MOMENT)
         self.in_recovery = self.in_recovery or reported == "on"
         self.note_read_only()
+
+    def _reported(self) -> str | None:
+        """A pooler reports what its first connection was told, and goes on with that after a promotion."""
+        reported = self.raw.get_parameter_status("in_hot_standby") if self.pooled_by is None else None
+        return None if reported is None else str(reported)
 
     def note_read_only(self) -> None:
         """Whether its transactions are read-only by default, as the server reports it."""
@@ -152,7 +157,7 @@ class Session:
 
     def changed_role(self) -> bool:
         """Whether the last answer brought the news of a promotion, which ``in_recovery`` then tells."""
-        reported = self.raw.get_parameter_status("in_hot_standby")
+        reported = self._reported()
         if reported is None or (reported == "on") is self.in_recovery:
             return False
         self.in_recovery = not self.in_recovery
@@ -160,7 +165,7 @@ class Session:
 
     def reports_recovery(self) -> bool:
         """Whether its server was a standby at its last answer."""
-        reported = None if self.raw.closed else self.raw.get_parameter_status("in_hot_standby")
+        reported = None if self.raw.closed else self._reported()
         return self.in_recovery if reported is None else bool(reported == "on")
 
     def has_news(self) -> bool:

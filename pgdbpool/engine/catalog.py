@@ -16,7 +16,6 @@ _FRESH = 60.0  # seconds after which what was learned is learned again: somebody
 _AT_ONCE = 500  # names in one question
 _MOST = 20_000  # names known, and texts refused: beyond that all of them are forgotten
 _SOON = 5.0  # seconds after which it is, where somebody here may have
-_PATIENCE = 2.0  # seconds, less than a probe may take
 _PAUSE = 1.0  # seconds after a question that was not answered
 
 
@@ -79,24 +78,26 @@ class Catalog:
         """Somebody here may have changed what names stand for: what is known counts until it is learned again, soon."""
         self._due = min(self._due, self._learned_at + _SOON)
 
-    def learn(self, session: Session) -> None:
-        """Ask a server for what was wished, and again for all that is old."""
+    def learn(self, session: Session, limit: float) -> None:
+        """Ask a server for what was wished, and again for all that is old; each question for at most ``limit`` seconds."""
         now = monotonic()
         if now < self._paused_until:
             return
         try:
             if (self._wished or self._known) and now > self._due:
-                self._learn_all(session)
+                self._learn_all(session, limit)
             while names := list(self._wished)[:_AT_ONCE]:
-                self._learn_some(session, names)
-        except Refused as error:  # a lock of somebody who changes a table, for one
+                self._learn_some(session, names, limit)
+        except BaseException as error:  # a lock of somebody who changes a table, for one
             self._paused_until = now + _PAUSE
             log.info("cannot learn what names stand for: %s", error)
+            if not isinstance(error, Refused):
+                raise
 
-    def _learn_all(self, session: Session) -> None:
+    def _learn_all(self, session: Session, limit: float) -> None:
         self._learned_at = monotonic()
         self._due = self._learned_at + _FRESH
-        before, self._unnamed = self._unnamed, unnamed(session, _PATIENCE)
+        before, self._unnamed = self._unnamed, unnamed(session, limit)
         if "" in self._unnamed - before:
             log.warning(
                 "no text tells what only reads: an operator, cast or domain calls a volatile function; declare it STABLE"
@@ -107,10 +108,10 @@ class Catalog:
             self._known = {}
         self._wished |= self._known.keys()
 
-    def _learn_some(self, session: Session, names: list[str]) -> None:
+    def _learn_some(self, session: Session, names: list[str], limit: float) -> None:
         self._wished.difference_update(names)
         try:
-            found = meanings(session, names, _PATIENCE)
+            found = meanings(session, names, limit)
         except BaseException:
             self._wished.update(names)
             raise

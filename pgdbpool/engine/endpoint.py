@@ -268,7 +268,8 @@ class Endpoint:
         """For judging which cluster is ours; ``heard``: the role that it has just told."""
         role = heard if heard and self.options.role == "auto" else self.role
         position, away = self.position, monotonic() - self._away_since if self.health in _AWAY else 0.0
-        cluster = self.cluster if self.options.role == "auto" else None
+        cluster = position.cluster if position else self.cluster
+        cluster = cluster if self.options.role == "auto" else None
         return Standing(role, cluster, position.timeline if position else 0, away)
 
     def _eased(self, now: float) -> float:

@@ -7,7 +7,7 @@ import logging
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from time import monotonic
 
@@ -16,7 +16,7 @@ from pgdbpool.driver.cleaning import clean
 from pgdbpool.driver.failures import understand
 from pgdbpool.driver.guarded import take_back
 from pgdbpool.driver.opening import Unprepared, open_session, statement_limit
-from pgdbpool.driver.session import Session
+from pgdbpool.driver.session import Refused, Session
 from pgdbpool.engine import forking
 from pgdbpool.engine.books import Hooks
 from pgdbpool.engine.catalog import Catalog
@@ -189,9 +189,9 @@ class Engine:
         own = "default_transaction_read_only" in options.settings
         read_only = endpoint.read_only if own else session.read_only
         if len(self.endpoints) > 1 and endpoint.position is None and options.target != "any":
-            self.topology.ask(endpoint, session, PATIENCE, read_only)  # who is a primary no more must be known before
-        else:
-            endpoint.learn(session.in_recovery, read_only)
+            with suppress(Refused):  # who is a primary no more must be known before
+                self.topology.ask(endpoint, session, PATIENCE, read_only)
+        endpoint.learn(session.in_recovery, read_only)
 
     def _slot(self, stock: Stock, session: Session) -> Slot:
         now, shelf, limit = monotonic(), stock.shelf, stock.options.max_lifetime

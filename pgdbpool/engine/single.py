@@ -109,7 +109,7 @@ class Single(Engine):
         with suppress(Exception):  # a lost one is found at the next checkout
             self.topology.ask(endpoint, session, _LOOK)
             if endpoint.role == "primary":
-                self.catalog.learn(session)
+                self.catalog.learn(session, _LOOK)
 
     def tidy(self) -> None:
         """What the Watch does elsewhere: take back what was dropped, let the old go, see who is back."""

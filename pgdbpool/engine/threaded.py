@@ -56,8 +56,9 @@ class Threaded(Engine):
 
         def ask(session: Session) -> None:
             topology.ask(endpoint, session, PATIENCE)
-            if endpoint.role == "primary" or self._hunts_until:  # a standby knows all names as well
-                self.catalog.learn(session)
+            ours = not (endpoint.fenced or endpoint.foreign)
+            if ours and (endpoint.role == "primary" or self._hunts_until):  # a standby knows all names as well
+                self.catalog.learn(session, PATIENCE)
 
         def look(session: Session) -> None:
             topology.look(endpoint, session, PATIENCE)

@@ -37,6 +37,7 @@ class Topology:
     def after_fork_in_child(self) -> None:
         # Guards `known` and who may write the history. Forbidden under it: I/O, logging, user code, any other lock.
         self._lock = threading.Lock()
+        self.history.clear()
         for endpoint in self.endpoints:
             endpoint.after_fork_in_child()
 
@@ -104,3 +105,5 @@ class Topology:
                 endpoint.fenced and standing.role == "primary" and not standing.timeline
             )  # nothing new was heard of it
             endpoint.judged(foreign=is_foreign(known, standing), fenced=stays or is_fenced(known, standing))
+        if self.known != known:  # somebody knows more by now, and may have said so before these conclusions were told
+            self.judge()

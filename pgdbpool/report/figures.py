@@ -39,14 +39,14 @@ def _group(group: Any) -> dict[str, Any]:
 
 
 def _endpoint(engine: Engine, endpoint: Any) -> dict[str, Any]:
-    lag = endpoint.lag()
+    lag, position = endpoint.lag(), endpoint.position
     held = sum(len(stock.group.members(stock.shelf)) for stock in engine.stocks_at(endpoint))
     return {
         "role": endpoint.role,
         "state": endpoint.state,
         "lag_seconds": lag.seconds,
         "lag_bytes": lag.octets,
-        "timeline": endpoint.position.timeline if endpoint.position else None,
+        "timeline": position.timeline if position else None,
         "connections": held,
         "connects": endpoint.connects,
         "last_error": endpoint.last_failure.text if endpoint.last_failure else None,
