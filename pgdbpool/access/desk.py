@@ -183,9 +183,7 @@ class Desk:
             except Exception as error:
                 sure = read_only or prefix.startswith(_READ_ONLY)
                 if not (again and self._may_repeat(session, error, sql, reads=reads or only_reads, sure=bool(sure))):
-                    whole = verdict is None or verdict.joinable
-                    wrote = sent and not only_reads
-                    raise self._failure(owner, session, error, prefix, wrote=wrote, joinable=whole) from error
+                    raise self._failure(owner, session, error, prefix, verdict, sent and not only_reads) from error
                 again, reads = False, session.lost and reads
             finally:
                 self.give_back(slot, owner, soiled)
@@ -220,12 +218,11 @@ class Desk:
         return limit_of(answer_in), first + self._set_timeout(session, answer_in, verdict.joinable)
 
     def _failure(
-        self, owner: Owner, session: Session, error: Exception, prefix: str, *, wrote: bool, joinable: bool
+        self, owner: Owner, session: Session, error: Exception, prefix: str, verdict: Verdict | None, wrote: bool
     ) -> Exception:
         """What the failure of a statement means to whoever sent it; ``wrote``: it may have taken effect, if it was lost."""
-        if (
-            wrote and self.causal.wanted and (session.lost or not joinable)
-        ):  # a CALL may have committed before it failed
+        alone = verdict is not None and not verdict.joinable  # a CALL may have committed before it failed
+        if wrote and self.causal.wanted and (session.lost or alone):
             self.causal.wrote(owner)
         if not session.lost:
             return rejected(error, prefix)

@@ -68,6 +68,7 @@ class Session:
         poller.register(self._duplicate.fileno(), select.POLLIN)
         self.poll: Callable[[int], Any] = poller.poll
         self.deadline = 0.0
+        self.takes_time = False  # what is asked is no probe, and says nothing of the server when it takes long
         self.cut, self.cut_at = "", 0.0
         self.pooled_by = endpoint.pooler
         self.backend_pid = raw.info.backend_pid

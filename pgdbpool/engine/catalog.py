@@ -83,6 +83,7 @@ class Catalog:
         now = monotonic()
         if now < self._paused_until:
             return
+        session.takes_time = True
         try:
             if (self._wished or self._known) and now > self._due:
                 self._learn_all(session, limit)
@@ -93,6 +94,8 @@ class Catalog:
             log.info("cannot learn what names stand for: %s", error)
             if not isinstance(error, Refused):
                 raise
+        finally:
+            session.takes_time = False
 
     def _learn_all(self, session: Session, limit: float) -> None:
         self._learned_at = monotonic()

@@ -81,7 +81,7 @@ class Watch:
         deadline = session.deadline if session is not None else 0.0
         if session is None or not deadline:
             return False
-        if deadline - PATIENCE + _OVERDUE < now:
+        if deadline - PATIENCE + _OVERDUE < now and not session.takes_time:
             monitor.endpoint.overdue()
         if _cut_if_late(session, now, _SILENT):
             for stock in self._stocks:
