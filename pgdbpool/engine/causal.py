@@ -58,14 +58,14 @@ class Causal:
         self.carried = False
         # Have the standbys looked at until that time; and first the primary, if the mark is not known.
         self.look: Callable[[float, bool], None] | None = None
-        self.told = False
+        self.told = self.closed = False
         self._in_vain: Mark | None = None
         self._in_vain_until = 0.0
         self.after_fork_in_child()
 
     def close(self) -> None:
         """Threads that have written here keep nothing of the pool."""
-        self._endpoints, self.look = (), None
+        self.closed, self._endpoints, self.look = True, (), None
 
     def after_fork_in_child(self) -> None:
         # A lock for each who waits, which is released once: no exception thrown into a thread can leave one taken that
@@ -133,6 +133,8 @@ class Causal:
     def wanting(self, owner: Owner) -> Wanting:
         found: Wanting | None = owner.marks.get(self)
         if found is None:
+            for closed in [each for each in owner.marks if each.closed]:
+                owner.marks.pop(closed, None)
             found = owner.marks[self] = Wanting()
         return found
 
