@@ -16,7 +16,7 @@ from pgdbpool.access.statements import aborted, lost, plain, prepared, refuse_lo
 from pgdbpool.driver.position import WRITTEN
 from pgdbpool.driver.session import Session, limit_of
 from pgdbpool.errors import DBConnectionError, DBQueryError, InDoubt, PoolError
-from pgdbpool.text import Verdict
+from pgdbpool.text import Verdict, doubtful
 
 BLOCK_ENDS = "the block commits when it ends, and rolls back on an exception"
 
@@ -101,7 +101,8 @@ class Dialogue:
         ``limit``: its ``query_timeout``, None for that of the lease. ``front``: whole lines.
         """
         limit = self.query_timeout if limit is None else limit
-        self.soiled = self.soiled or not verdict.clean or not plain(params)
+        verdict = verdict if plain(params) else doubtful(verdict)
+        self.soiled = self.soiled or not verdict.clean
         self.wrote = self.wrote or not verdict.reads
         front = self._prefix(verdict, limit) + front
         in_transaction = front.startswith("BEGIN") or not self.session.idle

@@ -24,6 +24,7 @@ from pgdbpool.driver.position import Position
 from pgdbpool.driver.session import limit_of
 from pgdbpool.engine.guard import Grip
 from pgdbpool.errors import DBQueryError, PoolError
+from pgdbpool.text import doubtful
 
 _PAGE = 100  # rows of executemany in one message
 _BETWEEN = "\n;\n"  # on lines of their own: a statement may end in a comment
@@ -119,8 +120,7 @@ class Lease(Hold):
                 statements = [cursor.mogrify(text, row).decode() + _BETWEEN for row in page]
             except Exception as error:
                 raise DBQueryError.like(error) from error
-            dialogue.soiled = dialogue.soiled or not all(map(plain, page))
-            dialogue.say(verdict, *statements)
+            dialogue.say(verdict if all(map(plain, page)) else doubtful(verdict), *statements)
 
     def stream(self, sql: Any, params: Any = None, *, size: int = 2000) -> Stream:
         """The rows of a query that does not fit into memory, fetched ``size`` at a time by a cursor on the server.

@@ -63,7 +63,7 @@ class Monitor:
         self._options = options
         self._hooks = hooks
         self.session: Session | None = None
-        self._moved = False
+        self._moved = self._dozes = False
         self._looks_until = self._asked_at = 0.0
         self.worker = Worker(f"pgdbpool-monitor-{endpoint.label}", self._round)
 
@@ -75,8 +75,9 @@ class Monitor:
 
     def chase(self, until: float) -> None:
         """Somebody waits for this standby's progress, until then."""
-        chasing, self._looks_until = self._looks_until > monotonic(), until
-        if not chasing:
+        self._looks_until = until
+        if self._dozes:
+            self._dozes = False
             self.worker.nudge()
 
     def move(self, found: set[str]) -> None:
@@ -112,8 +113,11 @@ class Monitor:
             self._close()
         if self.session is not None:
             now, period = monotonic(), self._hooks.period() * random.uniform(0.9, 1.0)
+            self._dozes = True  # before the look at who waits: whoever comes after that nudges
             look = _LOOK if self._hooks.is_waited_for() else _GLANCE
-            return look if now < self._looks_until else max(0.001, self._asked_at + period - now)
+            pause = look if now < self._looks_until else max(0.001, self._asked_at + period - now)
+            self._dozes = pause > _LOOK
+            return pause
         return PERIOD / 10 if self.endpoint.state in ("unknown", "up") else PERIOD / 3
 
     def _probe(self, session: Session, now: float) -> None:

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from .functions import LEAVES_NOTHING, READING
-from .verdict import Verdict, look
+from .verdict import Verdict, doubtful, look
 
-__all__ = ["LEAVES_NOTHING", "READING", "Verdict", "look"]
+__all__ = ["LEAVES_NOTHING", "READING", "Verdict", "doubtful", "look"]

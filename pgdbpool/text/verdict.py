@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from .reader import read
@@ -41,6 +41,11 @@ class Verdict:
     single: bool
     on_standby: bool
     names: frozenset[str]
+
+
+def doubtful(verdict: Verdict) -> Verdict:
+    """The same of a text whose parameters may be SQL themselves."""
+    return replace(verdict, clean=False, reads=False, on_standby=False)
 
 
 def look(sql: str) -> Verdict:
