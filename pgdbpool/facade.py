@@ -47,6 +47,7 @@ class Pool:
             for desk in {*self._desks.values()}:  # a group without a minimum opens one when it is asked
                 slot = desk.group.checkout(owner, deadline - monotonic(), desk.reading)
                 desk.group.release(slot, owner)
+                owner.taken = None  # a thread that asks no more keeps nothing of the pool
             while not self._engine.ready():
                 if monotonic() >= deadline:
                     raise PoolTimeout(f"fewer connections than min_connections. {self._engine.describe()}")

@@ -118,6 +118,7 @@ class Group(Books):
                 self.release(slot, owner)
             raise
         slot = waiter.slot if settled else self._leave(waiter, route)
+        waiter.slot = None
         return slot or self._fail(route, waiter.error, since), 0.0
 
     def _take_idle(self, owner: Owner, route: Route) -> tuple[Slot, float] | None:
