@@ -14,7 +14,7 @@ from pgdbpool.engine.worker import Worker
 
 log = logging.getLogger("pgdbpool.endpoint")
 
-PERIOD = 5.0  # seconds; libpq and the C library know no time to live
+PERIOD = 4.0  # seconds; libpq and the C library know no time to live
 _ROTATION = 60.0  # seconds
 
 
