@@ -325,7 +325,7 @@ def test_a_read_under_way_on_a_dying_standby(own_replicas: Replicas, make_pool: 
     reads = [thread_of(lambda: pool.query(f"{WHO} FROM pg_sleep(1)", read_only=True).scalar()) for _ in range(6)]
     time.sleep(0.5)
     own_replicas.standbys[0].kill9()
-    assert {each.result().value for each in reads} == {"standby2"}
+    assert {each.result().value for each in reads} in ({"standby2"}, {"standby2", "primary"})  # whose probe may be late
     own_replicas.standbys[1].kill9()
     assert eventually(lambda: answering(pool, read_only=True) == {"primary"})
 
