@@ -32,6 +32,7 @@ class Worker:
         # Guards all but the work. Forbidden under it: running that, starting a thread (which may let others run first).
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._bell: queue.SimpleQueue[None] | None = None
         self._begun = 0.0
         self.stopped = False
 
@@ -45,12 +46,13 @@ class Worker:
             if self.stopped:
                 return True
             if self._thread is not None and (self._thread.is_alive() or monotonic() < self._begun + _AGAIN):
-                self._bell.put(None)
+                self._ring()
                 return True
             # By its module: gevent may have patched that since the import, with --preload even since the fork.
-            self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
+            bell: queue.SimpleQueue[None] = queue.SimpleQueue()
+            self._bell = bell
             self._begun = monotonic()
-            thread = self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+            thread = self._thread = threading.Thread(target=self._run, args=(bell,), name=self._name, daemon=True)
         try:
             thread.start()
         except RuntimeError as error:  # no more threads, or the interpreter is ending
@@ -65,13 +67,18 @@ class Worker:
         with self._lock:
             self.stopped, thread = True, self._thread
             if thread is not None:
-                self._bell.put(None)
+                self._ring()
         if patience and thread is not None and thread.is_alive() and thread is not threading.current_thread():
             thread.join(patience)
 
-    def _run(self) -> None:
+    def _ring(self) -> None:
+        """Under the lock, where there is a thread."""
+        assert self._bell is not None
+        self._bell.put(None)
+
+    def _run(self, bell: queue.SimpleQueue[None]) -> None:
         pause: float | None = 0.0
-        while self._wait(pause):
+        while self._wait(pause, bell):
             try:
                 pause = self._work()
             except BaseException:  # SystemExit in a user's callable must not end what all others rely on
@@ -79,15 +86,17 @@ class Worker:
                 with suppress(Exception):  # nor must a logging handler that raises
                     log.exception("%s failed; it goes on with the next task", self._name)
 
-    def _wait(self, pause: float | None) -> bool:
+    def _wait(self, pause: float | None, bell: queue.SimpleQueue[None]) -> bool:
         """Wait for a nudge or the end of the pause; false when the thread is to end."""
         with suppress(queue.Empty):
             if pause != 0.0:
-                self._bell.get(timeout=_LINGER if pause is None else pause)
+                bell.get(timeout=_LINGER if pause is None else pause)
                 pause = 0.0
+        while self._bell is not bell:
+            bell.get()  # for ever: a fork copies its parent's greenlets, other than its threads
         with self._lock:  # a nudge from now on finds no thread, or comes before this look
-            while not self._bell.empty():
-                self._bell.get()
+            while not bell.empty():
+                bell.get()
                 pause = 0.0
             goes_on = not self.stopped and pause is not None
             if not goes_on:
