@@ -23,17 +23,11 @@ _GLANCE = 0.005  # seconds
 # read_only_sql_transaction, feature_not_supported, object_not_in_prerequisite_state, internal_error: what a server in
 # recovery says to what only a primary can do
 _REFUSED = ("25006", "0A000", "55000", "XX000")
-_READ_ONLY = (
-    "SET TRANSACTION READ ONLY;\n"  # of the transaction that a message of several statements is (manual, 55.2.2.1)
-)
+# Of the transaction that a message of several statements is (manual, 55.2.2.1).
+_READ_ONLY = "SET TRANSACTION READ ONLY;\n"
 _CONFLICT = "40001"  # with recovery (manual, 26.4.2); a statement alone in its transaction meets no other
-_TOO_EARLY = (
-    "42P01",
-    "42703",
-    "42883",
-    "42704",
-    "3F000",
-)  # it is not there yet: table, column, function, object, schema
+# It is not there yet: a table, a column, a function, another object, a schema.
+_TOO_EARLY = ("42P01", "42703", "42883", "42704", "3F000")
 # What changes what names stand for; what cannot, whatever else is in the text; all else may.
 _RENAMING = frozenset(["ALTER", "COMMENT", "CREATE", "DROP", "GRANT", "IMPORT", "REASSIGN", "REVOKE", "SECURITY"])
 _QUERIES = frozenset(["DELETE", "INSERT", "MERGE", "SELECT", "SHOW", "TABLE", "UPDATE", "VALUES", "WITH"])
@@ -87,11 +81,12 @@ class Desk:
             return False
         if self._generation != self._catalog.generation or len(self._readable) > _TEXTS:
             self._generation, self._readable = self._catalog.generation, set()
-        if sql in self._readable:
+        readable = self._readable  # of this generation, whatever comes meanwhile
+        if sql in readable:
             return True
         found = self._catalog.allows(sql, verdict, self.options.standby_functions)
         if found and len(sql) <= _LONGEST_TEXT:
-            self._readable.add(sql)
+            readable.add(sql)
         return found
 
     def checkout(self, owner: Owner, patience: float, reads: bool) -> Slot:
