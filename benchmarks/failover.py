@@ -79,10 +79,8 @@ def _crash(primary: Cluster) -> None:
     primary.kill9()
 
 
-def _measure(
-    strike: Callable[..., None], settings: dict[str, str], title: str, limit: float, rounds: int | None
-) -> Row:
-    return _row([_story(strike, settings) for _ in range(rounds or ROUNDS)], title, limit)
+def _measure(story: Callable[[], Story], title: str, limit: float, rounds: int | None) -> Row:
+    return _row([story() for _ in range(rounds or ROUNDS)], title, limit)
 
 
 def _story(strike: Callable[[Cluster], None], pause: float, settings: dict[str, str]) -> Story:
@@ -196,9 +194,8 @@ def _row(stories: list[Story], title: str, limit: float) -> Row:
 
 
 def measure_planned(_: Server, rounds: int | None) -> Row:
-    return _measure(
-        _planned, {}, "planned switchover: stop, promote, the old primary comes back as a standby", 200, rounds
-    )
+    title = "planned switchover: stop, promote, the old primary comes back as a standby"
+    return _measure(partial(_story, _planned, 0.0, {}), title, 200, rounds)
 
 
 def measure_crash(_: Server, rounds: int | None) -> Row:
