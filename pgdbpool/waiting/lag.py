@@ -6,6 +6,7 @@ from bisect import bisect_right
 from typing import NamedTuple
 
 _KEPT = 4096  # samples
+_OVERLAP = 0.05  # seconds
 _INFINITE = float("inf")
 
 
@@ -35,8 +36,8 @@ class History:
     def note(self, written: int, at: float) -> None:
         """The primary was there at that moment. By one thread at a time; anybody may ask for a lag meanwhile."""
         samples = self._samples
-        if samples and at < samples[-1][1]:
-            return  # it came late
+        if samples and (at < samples[-1][1] or (written < samples[-1][0] and at < samples[-1][1] + _OVERLAP)):
+            return  # it came late, or was asked for while the last one was not answered yet
         if samples and written < samples[-1][0]:
             self._samples = samples = []  # it has crashed, and what it had not flushed is no more
         if len(samples) >= _KEPT:
