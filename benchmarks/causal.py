@@ -144,10 +144,10 @@ def routing(_: Server, rounds: int | None) -> Row:
     with replicas() as servers, pgdbpool.Pool(_configured(servers), wait=30) as pool:
         pool.query(f"CREATE TABLE {visited.TABLE} (id int PRIMARY KEY)")
         desk, names = pool.desk(None), {"desk": pool.desk(None), "one_shot": one_shot, "sql": visited.READ}
-        until(lambda: desk._reads(*one_shot(visited.READ, None), None))
+        until(lambda: desk._reads(*one_shot(visited.READ, None), None, True))
         texts = {
-            "a text's verdict, and where it goes": "desk._reads(*one_shot(sql, None), None)",
-            "where it goes": "desk._reads(sql, verdict, None)",
+            "a text's verdict, and where it goes": "desk._reads(*one_shot(sql, None), None, True)",
+            "where it goes": "desk._reads(sql, verdict, None, True)",
         }
         names["verdict"] = one_shot(visited.READ, None)[1]
         timers = {name: timeit.Timer(text, "import gc; gc.enable()", globals=names) for name, text in texts.items()}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from time import monotonic, sleep
 from typing import Any
 
@@ -9,7 +11,6 @@ from pgdbpool.access.results import Result, answer
 from pgdbpool.access.statements import lost, milliseconds, one_shot, plain, rejected, seconds
 from pgdbpool.config import GroupOptions
 from pgdbpool.driver.session import Session, limit_of
-from pgdbpool.engine.endpoint import Endpoint
 from pgdbpool.engine.engine import Engine
 from pgdbpool.engine.group import Group
 from pgdbpool.engine.owners import Owner
@@ -17,7 +18,7 @@ from pgdbpool.errors import DBOfflineError, DBQueryError, PoolTimeout
 from pgdbpool.text import Verdict
 from pgdbpool.waiting import Slot
 
-_MOMENT = 5.0  # seconds for a statement of the pool's own
+MOMENT = 5.0  # seconds for a statement of the pool's own
 _TEXTS, _LONGEST_TEXT = 2048, 8192  # whose way is remembered, and how many characters these have at most
 _GLANCE = 0.005  # seconds
 # read_only_sql_transaction, feature_not_supported, object_not_in_prerequisite_state, internal_error: what a server in
@@ -28,22 +29,6 @@ _READ_ONLY = "SET TRANSACTION READ ONLY;\n"
 _CONFLICT = "40001"  # with recovery (manual, 26.4.2); a statement alone in its transaction meets no other
 # It is not there yet: a table, a column, a function, another object, a schema.
 _TOO_EARLY = ("42P01", "42703", "42883", "42704", "3F000")
-# What changes what names stand for; what cannot, whatever else is in the text; all else may.
-_RENAMING = frozenset(["ALTER", "COMMENT", "CREATE", "DROP", "GRANT", "IMPORT", "REASSIGN", "REVOKE", "SECURITY"])
-_QUERIES = frozenset(["DELETE", "INSERT", "MERGE", "SELECT", "SHOW", "TABLE", "UPDATE", "VALUES", "WITH"])
-_NEUTRAL = _QUERIES | frozenset(
-    """
-    ABORT ANALYZE BEGIN CHECKPOINT CLOSE CLUSTER COMMIT COPY DEALLOCATE DECLARE DISCARD END EXECUTE EXPLAIN FETCH LISTEN LOAD
-    LOCK MOVE NOTIFY PREPARE REFRESH REINDEX RELEASE RESET ROLLBACK SAVEPOINT SET START TRUNCATE UNLISTEN VACUUM
-    """.split()
-)
-
-
-def renames(verdict: Verdict) -> bool | None:
-    """Whether it changes what names stand for; None: perhaps."""
-    if verdict.keyword in _RENAMING:
-        return verdict.session is None  # a temporary table is nobody else's
-    return False if verdict.joinable or (verdict.single and verdict.keyword in _NEUTRAL) else None
 
 
 def may_write_to(slot: Slot) -> bool:
@@ -126,6 +111,15 @@ class Desk:
             else DBOfflineError(f"{what}, within {patience:g} s")
         )
 
+    @contextmanager
+    def at_primary(self, owner: Owner, patience: float) -> Iterator[Slot]:
+        """A connection for a question of the pool's own."""
+        slot = self.checkout(owner, patience, reads=False)
+        try:
+            yield slot
+        finally:
+            self.give_back(slot, owner, soiled=False)
+
     def give_back(self, slot: Slot, owner: Owner, soiled: bool) -> None:
         """Release, or report as broken: whichever the connection's own state demands."""
         session = slot.resource
@@ -171,7 +165,7 @@ class Desk:
                 sent = True
                 cursor = session.execute(prefix + sql if prefix else sql, params, limit)
                 if not (reads or only_reads) and self.causal.wanted and may_write_to(slot):
-                    self.wrote(owner, verdict)
+                    self._note(owner, verdict)
                 return answer(cursor)
             except DBQueryError:
                 raise
@@ -183,7 +177,7 @@ class Desk:
             finally:
                 self.give_back(slot, owner, soiled)
 
-    def _reads(self, sql: Any, verdict: Verdict | None, promise: bool | None, simple: bool = True) -> bool:
+    def _reads(self, sql: Any, verdict: Verdict | None, promise: bool | None, simple: bool) -> bool:
         """Whether it goes where this group reads; to begin with, so does what a connection has to write out first (None)."""
         if promise is not None or not self._splits:
             return bool(promise)
@@ -223,13 +217,10 @@ class Desk:
             return rejected(error, prefix)
         return lost(session, error, wrote=wrote, doing="an autocommit statement")
 
-    def wrote(
-        self, owner: Owner, verdict: Verdict | None, endpoint: Endpoint | None = None, said: str | None = None
-    ) -> None:
-        """This thread has written something; ``said``: how far that server's WAL was behind it."""
-        self.causal.wrote(owner, endpoint, said)
-        if verdict is not None:
-            self.renamed(renames(verdict))
+    def _note(self, owner: Owner, verdict: Verdict) -> None:
+        """A statement that may write is done."""
+        self.causal.wrote(owner)
+        self.renamed(verdict.renames)
 
     def renamed(self, surely: bool | None) -> None:
         """What names stand for was changed, or not, or may have been (None)."""
@@ -246,5 +237,5 @@ class Desk:
         setting = f"SET statement_timeout = {query_timeout:d}"
         if joinable:
             return setting + ";\n"
-        session.execute(setting, None, _MOMENT)
+        session.execute(setting, None, MOMENT)
         return ""

@@ -108,19 +108,19 @@ class Dialogue:
         in_transaction = front.startswith("BEGIN") or not self.session.idle
         in_doubt = not verdict.reads and (verdict.controls_transaction or not in_transaction)
         failed, first = self.session.failed, self.first_error
-        if self.scribe is not None and in_transaction:
+        if self.scribe is not None:
             self.scribe.hear(verdict)
         try:
             cursor = self.send(front, *texts, params=params, in_doubt=in_doubt, limit=limit)
         except (InDoubt, DBQueryError) as error:
             kept = self.session.idle and not verdict.joinable  # it was rejected, but a CALL may have committed before
             if self.scribe is not None and not verdict.reads and (kept or isinstance(error, InDoubt)):
-                self.scribe.note(verdict)
+                self.scribe.note()
             raise
         if TRACK in front:
             self.tracked = self.tracked or self.session.raw.get_parameter_status("application_name")
         if self.scribe is not None and not verdict.reads and (self.session.idle or verdict.controls_transaction):
-            self.scribe.note(verdict)
+            self.scribe.note()
         if verdict.controls_transaction:
             self.epoch += 1
             if failed and verdict.keyword not in _UNDO:

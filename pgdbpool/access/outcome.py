@@ -8,14 +8,13 @@ from time import monotonic, sleep
 
 import psycopg2
 
-from pgdbpool.access.desk import Desk
+from pgdbpool.access.desk import MOMENT, Desk
 from pgdbpool.driver.position import Position, sample
 from pgdbpool.driver.session import Refused
 from pgdbpool.engine.endpoint import Endpoint
 from pgdbpool.engine.owners import Owner
 from pgdbpool.waiting import Slot
 
-_MOMENT = 5.0  # seconds
 _PAUSE = 0.02  # seconds
 _NAME = " xid "
 _OF_THE_FUTURE = "22023"  # invalid_parameter_value: the server has never given out that number
@@ -41,7 +40,7 @@ def place_of(slot: Slot) -> Position | None:
     endpoint: Endpoint = slot.shelf.source
     if endpoint.position is None:  # nobody probes it (yet)
         with suppress(Refused, psycopg2.Error):  # a lost one is found by the first statement
-            endpoint.located(sample(slot.resource, _MOMENT))
+            endpoint.located(sample(slot.resource, MOMENT))
     return endpoint.position
 
 
@@ -64,17 +63,14 @@ def outcome_of(tracked: Tracked, desk: Desk, owner: Owner) -> str:
 
 
 def _asked(xid: int, desk: Desk, owner: Owner, patience: float) -> tuple[str | None, Endpoint, Position]:
-    slot = desk.checkout(owner, patience, reads=False)
-    try:
-        now = sample(slot.resource, _MOMENT)
+    with desk.at_primary(owner, patience) as slot:
+        now = sample(slot.resource, MOMENT)
         slot.shelf.source.located(now)
         try:
-            [(status,)] = slot.resource.ask("SELECT pg_catalog.pg_xact_status(%s::text::xid8)", (xid,), _MOMENT)
+            [(status,)] = slot.resource.ask("SELECT pg_catalog.pg_xact_status(%s::text::xid8)", (xid,), MOMENT)
         except Refused as refused:
             status = "aborted" if refused.pgcode == _OF_THE_FUTURE else None
         return status, slot.shelf.source, now
-    finally:
-        desk.give_back(slot, owner, soiled=False)
 
 
 def judged(status: str | None, tracked: Tracked, now: Position, kept_xid: int) -> str:

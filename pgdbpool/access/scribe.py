@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pgdbpool.access.desk import Desk, may_write_to, renames
+from pgdbpool.access.desk import Desk, may_write_to
 from pgdbpool.engine.owners import Owner
 from pgdbpool.text import Verdict
 from pgdbpool.waiting import Slot
@@ -25,17 +25,16 @@ class Scribe:
         """Whether the server says how far its WAL is: a standby has written nothing, and some refuse."""
         return self._slot.shelf.source.position is not None and may_write_to(self._slot)
 
-    def note(self, verdict: Verdict | None = None, said: str | None = None) -> None:
+    def note(self, said: str | None = None) -> None:
         """A write is done; ``said``: what the server has answered to ``WRITTEN`` behind it."""
         if may_write_to(self._slot):
-            self._desk.wrote(self._owner, verdict, self._slot.shelf.source, said)
+            self._desk.causal.wrote(self._owner, self._slot.shelf.source, said)
             self._desk.renamed(self._renamed)
             self._renamed = False
 
     def hear(self, verdict: Verdict) -> None:
-        """This is about to be said in a transaction."""
-        news = renames(verdict)
-        self._renamed = self._renamed or (news if self._renamed is False else news or None)
+        """This is about to be said; what it renames counts when its write is done."""
+        self._renamed = max(self._renamed, verdict.renames, key=(False, None, True).index)
 
     def hand_out(self, owner: Owner) -> None:
         """From now on that thread has the connection itself, and nobody sees what it does with it."""

@@ -9,18 +9,15 @@ from typing import Any
 
 import psycopg2
 
-from pgdbpool.access.desk import Desk
+from pgdbpool.access.desk import MOMENT, Desk
 from pgdbpool.driver.position import sample
 from pgdbpool.driver.session import Refused
 from pgdbpool.engine.causal import Causal
 from pgdbpool.engine.owners import Owner, present_owner
 from pgdbpool.waiting import Mark, later
 
-_MOMENT = 5.0  # seconds
 _LITTLE = 0.1  # seconds that a good answer waits for its token
-_TOLERANCE = (
-    300.0  # seconds by which the clocks of two hosts may differ: a token that lasts longer costs next to nothing
-)
+_TOLERANCE = 300.0  # seconds by which two hosts' clocks may differ: a token that lasts longer costs next to nothing
 _FOREVER = float("inf")
 # The format's number, cluster, timeline, position (none: after all that is there when it is read), end of life.
 _TOKEN = re.compile(r"1-(\d{1,20})-(\d{1,10})-([0-9a-f]{1,16})?-(\d{1,12})", re.ASCII)
@@ -37,13 +34,12 @@ def token_of(desk: Desk, owner: Owner, patience: float | None = None) -> str | N
         causal.wrote(owner)
     mark = causal.mark_of(owner, anew=True)
     if mark is not None and not mark.known:
-        slot = desk.checkout(owner, desk.timeout if patience is None else patience, reads=False)
-        try:
-            mark = causal.place(owner, sample(slot.resource, _MOMENT if patience is None else patience))
-        except Refused:
-            pass  # who reads the token waits for a position of its own
-        finally:
-            desk.give_back(slot, owner, soiled=False)
+        wait, limit = (desk.timeout, MOMENT) if patience is None else (patience, patience)
+        with (
+            suppress(Refused),
+            desk.at_primary(owner, wait) as slot,
+        ):  # refused: who reads the token asks for a position
+            mark = causal.place(owner, sample(slot.resource, limit))
     return None if mark is None else written_out(mark, causal.life)
 
 

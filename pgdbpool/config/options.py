@@ -138,6 +138,11 @@ class GroupOptions:
         """``autocommit`` where it counts as True unless said (``Handler``, ``connection``)."""
         return self.autocommit is not False
 
+    @property
+    def reads_standbys(self) -> bool:
+        """Whether its reads may go to standbys, where there are any."""
+        return self.target not in ("any", "primary", "read-write")
+
 
 _GROUP = section(GroupOptions, "the group")
 _ENDPOINT = section(EndpointOptions, "the endpoint")

@@ -6,12 +6,12 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from time import monotonic
 from typing import Protocol
 
 from pgdbpool.driver.position import Position, written
 from pgdbpool.engine.endpoint import Endpoint
+from pgdbpool.engine.keeper import drained
 from pgdbpool.engine.owners import Owner
 from pgdbpool.waiting import Mark
 
@@ -186,9 +186,8 @@ class Causal:
 
     def moved(self) -> None:
         """A server has told where it is."""
-        with suppress(IndexError):
-            while True:
-                self._to_wake.popleft().release()
+        for wake in drained(self._to_wake):
+            wake.release()
 
     def tell(self, group: str) -> None:
         """The first read is about to go to a standby."""

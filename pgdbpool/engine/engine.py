@@ -65,7 +65,7 @@ class Engine:
     def _causal(self) -> Causal:
         """A mark lasts until all that a standby may lag has passed twice."""
         lags = [group.max_lag or 0.0 for group in self.options.groups.values()]
-        reads = any(group.target not in ("any", "primary", "read-write") for group in self.options.groups.values())
+        reads = any(group.reads_standbys for group in self.options.groups.values())
         return Causal(self.endpoints, max(LONGEST_LIFE, *(2 * lag for lag in lags)), reads and len(self.endpoints) > 1)
 
     def _start_anew(self) -> None:

@@ -39,7 +39,7 @@ class Threaded(Engine):
     def _limits(self) -> list[float]:
         """The lags that groups look at."""
         groups = self.options.groups.values() if len(self.endpoints) > 1 else ()
-        return [each.max_lag for each in groups if each.max_lag and each.target not in ("any", "primary", "read-write")]
+        return [each.max_lag for each in groups if each.max_lag and each.reads_standbys]
 
     def _keeper(self, endpoint: Endpoint) -> Keeper:
         return Keeper(endpoint, self.stocks_at(endpoint), self.open, super().reset, self.bury)

@@ -103,7 +103,7 @@ def _group(options: PoolOptions, group: GroupOptions) -> Iterator[str]:
 
 def _lag(options: PoolOptions, group: GroupOptions) -> Iterator[str]:
     """From which standbys it does not read."""
-    if len(options.endpoints) == 1 or group.target in ("any", "primary", "read-write"):
+    if len(options.endpoints) == 1 or not group.reads_standbys:
         return
     limits = [f"{group.max_lag:g} s"] if group.max_lag is not None else []
     limits += [f"{group.max_lag_bytes} bytes of WAL"] if group.max_lag_bytes is not None else []

@@ -10,7 +10,7 @@ from .lexer import tokens
 
 _WRITES = frozenset(["INSERT", "UPDATE", "DELETE", "MERGE"])
 _ASKS = frozenset(["SELECT", "VALUES", "TABLE", "WITH"])
-_QUERIES = _WRITES | _ASKS | {"SHOW"}
+QUERIES = _WRITES | _ASKS | {"SHOW"}
 _LOCKS = frozenset(["UPDATE", "SHARE", "NO", "KEY"])
 _PREFIXES = (("DISTINCT", "ON"), ("RETURNING", "WITH"))
 _STRINGS = frozenset(["string", "escaped"])
@@ -88,7 +88,7 @@ class Statement:
 
     def _keyword(self, word: str) -> None:
         if not self.begun:
-            self.begun, self.keyword, self.query = True, word, word in _QUERIES
+            self.begun, self.keyword, self.query = True, word, word in QUERIES
         if word in _WRITES or (self._last == "FOR" and word in _LOCKS):
             self.writes = True
         elif word == "INTO":

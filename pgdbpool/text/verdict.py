@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from .reader import read
+from .renaming import renames
 from .session import CONTROL, form_of, instead
 
 _CACHED_CHARACTERS = 8_192
@@ -26,6 +27,7 @@ class Verdict:
     ``functions``: what it calls beyond the known functions; the name as the server folds it, ``schema.name`` if
     qualified. ``single``: it is one statement. ``on_standby``: it is queries that change nothing and lock no row, which may
     call ``functions``; ``names`` are all the names in it, on which depends whether it may run on a standby.
+    ``renames``: it changes what names stand for; None: perhaps.
 
     Beyond a text's reach: views, triggers, casts and operators made by the user; a user's overload of a built-in
     function's name; placeholders inside quotes; and parameters that are SQL themselves (``psycopg2.extensions.AsIs``).
@@ -41,6 +43,7 @@ class Verdict:
     single: bool
     on_standby: bool
     names: frozenset[str]
+    renames: bool | None
 
 
 def doubtful(verdict: Verdict) -> Verdict:
@@ -63,17 +66,21 @@ def _judge(sql: str) -> Verdict:
     statements = read(sql, whole)
     known = whole and bool(statements) and not any(s.broken for s in statements)
     forms = [form_of(s.head) for s in statements]
+    keyword = statements[0].keyword if statements else ""
+    session = next(filter(None, map(instead, forms)), None)
+    joinable, single = known and all(s.query for s in statements), whole and len(statements) == 1
     return Verdict(
-        keyword=statements[0].keyword if statements else "",
+        keyword=keyword,
         clean=known and all(s.clean for s in statements),
         reads=known and all(s.clean and not s.writes for s in statements),
-        session=next(filter(None, map(instead, forms)), None),
+        session=session,
         controls_transaction=not CONTROL.isdisjoint(forms),
-        joinable=known and all(s.query for s in statements),
+        joinable=joinable,
         functions=frozenset().union(*(s.functions for s in statements)),
-        single=whole and len(statements) == 1,
+        single=single,
         on_standby=known and all(s.asks for s in statements) and not _UNICODE.search(sql),
         names=frozenset().union(*(s.names for s in statements)),
+        renames=renames(keyword, of_session=session is not None, alone=single, queries=joinable),
     )
 
 
