@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from pgdbpool.demo.cluster import Cluster
@@ -232,31 +233,30 @@ def _succeeded_after(stage: Stage, old: Cluster, least: float, most: float) -> s
     return f"promoted after {seconds:.1f} s"
 
 
+def _for_a_while(
+    stage: Stage, begin: Callable[[], object], end: Callable[[], object], least: float, most: float
+) -> str:
+    begin()
+    try:
+        return f"{stage.last(least, most):.1f} s"
+    finally:
+        end()
+
+
 def standby_killed(stage: Stage) -> str:
     standby = stage.standby()
-    standby.kill9()
-    try:
-        return f"{stage.last(0.1, 1.5):.1f} s"
-    finally:
-        standby.start()
+    return _for_a_while(stage, standby.kill9, standby.start, 0.1, 1.5)
 
 
 def standby_frozen(stage: Stage) -> str:
     standby = stage.standby()
-    standby.freeze()
-    try:
-        return f"{stage.last(0.5, 4.0):.1f} s"
-    finally:
-        standby.thaw()
+    return _for_a_while(stage, standby.freeze, standby.thaw, 0.5, 4.0)
 
 
 def replay_paused(stage: Stage) -> str:
     standby = stage.standby()
-    standby.sql("SELECT pg_wal_replay_pause()")
-    try:
-        return f"{stage.last(0.5, 3.0):.1f} s"
-    finally:
-        standby.sql("SELECT pg_wal_replay_resume()")
+    pause, resume = (partial(standby.sql, f"SELECT pg_wal_replay_{what}()") for what in ("pause", "resume"))
+    return _for_a_while(stage, pause, resume, 0.5, 3.0)
 
 
 # -- the program

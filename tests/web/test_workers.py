@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import http.client
 import itertools
-import json
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import psycopg2
 import pytest
 
+from benchmarks.pairs import Client, Pair
 from tests.gunicorn.test_gunicorn import Gunicorn
 from tests.life import outcomes
 from tests.servers import eventually
@@ -42,37 +41,6 @@ def application(environ, start_response):
 application = Middleware(application, secret=config["secret"])
 """
 numbers = itertools.count(1)
-
-
-class Pair(NamedTuple):
-    """``writer``, ``reader``: the workers' process ids; ``seen``: whether the write was; ``server``: who was read."""
-
-    writer: int
-    reader: int
-    seen: bool
-    server: str
-
-
-class Client:
-    """A browser: it keeps the cookie that it is given."""
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self.cookie = ""
-
-    def get(self, path: str) -> list[Any]:
-        """Over a connection of its own, so that any worker may take it."""
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=20)
-        try:
-            connection.request("GET", path, headers={"Cookie": self.cookie} if self.cookie else {})
-            response = connection.getresponse()
-            body = response.read()
-        finally:
-            connection.close()
-        assert response.status == 200, body
-        if said := response.getheader("Set-Cookie"):
-            self.cookie = said.partition(";")[0]
-        return list(json.loads(body))
 
 
 @pytest.fixture(scope="module")
