@@ -4,6 +4,7 @@ The lock that guards all of it belongs to ``engine.books``; time is always an ar
 """
 
 from pgdbpool.waiting.clusters import Ours, Standing, is_fenced, is_foreign, ours
+from pgdbpool.waiting.histogram import EDGES, Histogram
 from pgdbpool.waiting.lag import NO_LAG, UNKNOWN, History, Lag
 from pgdbpool.waiting.line import Waiter
 from pgdbpool.waiting.marks import Mark, later
@@ -15,11 +16,13 @@ from pgdbpool.waiting.slots import BORROWED, CLEANING, GONE, IDLE, Shelf, Slot
 __all__ = [
     "BORROWED",
     "CLEANING",
+    "EDGES",
     "GONE",
     "IDLE",
     "NO_LAG",
     "UNKNOWN",
     "Backoff",
+    "Histogram",
     "History",
     "Lag",
     "Mark",

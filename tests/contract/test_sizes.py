@@ -13,7 +13,7 @@ FUNCTION_LIMIT = 40  # lines, docstrings excluded
 FUNCTION_MEDIAN = 8
 FILE_LIMIT = 420  # lines
 # The goal is 3,500 lines of code. 19 more than before the fault matrix: what it found to be missing.
-CORE_LIMIT = 5738
+CORE_LIMIT = 5862
 CORE = "errors config text waiting driver engine access report facade".split()
 
 FILES = python_files("pgdbpool", "examples", "benchmarks")

@@ -1,0 +1,62 @@
+"""Durations of one kind: noted without a lock where it matters, counted later."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+from pgdbpool.waiting import Histogram
+
+_WINDOW, _WINDOWS = 10.0, 6  # seconds; what was measured lately is in so many
+
+
+class Timed(NamedTuple):
+    """What a timing has counted: since the start, and in the last ``over`` seconds."""
+
+    whole: Histogram
+    recent: Histogram
+    over: float
+
+
+class Timing:
+    """``note(seconds)`` is for the hot path; who reads, and the Watch at each tick, counts what was noted since."""
+
+    def __init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        fresh: deque[float] = deque()
+        self.note: Callable[[float], None] = fresh.append
+        self._fresh = fresh
+        # Guards the histograms. Forbidden under it: I/O, logging, user code, any other lock.
+        self._lock = threading.Lock()
+        self._whole = Histogram()
+        self._windows: deque[tuple[float, Histogram]] = deque(maxlen=_WINDOWS)
+
+    def settle(self, now: float) -> None:
+        """Count what was noted."""
+        if self._fresh:
+            with self._lock:
+                self._settle(now)
+
+    def _settle(self, now: float) -> None:
+        """Under the lock."""
+        lately = Histogram()
+        lately.add(self._fresh.popleft() for _ in range(len(self._fresh)))
+        if not self._windows or now >= self._windows[-1][0] + _WINDOW:
+            self._windows.append((now, Histogram()))
+        self._windows[-1][1].merge(lately)
+        self._whole.merge(lately)
+
+    def read(self, now: float) -> Timed:
+        """Copies of what was counted."""
+        with self._lock:
+            self._settle(now)
+            windows = [(began, each) for began, each in self._windows if began > now - _WINDOW * _WINDOWS]
+            whole, recent = Histogram(), Histogram()
+            whole.merge(self._whole)
+            for _, each in windows:
+                recent.merge(each)
+        return Timed(whole, recent, now - windows[0][0] if windows else 0.0)
