@@ -16,7 +16,8 @@ from urllib.parse import quote
 
 from pgdbpool.engine.current import default_pool
 from pgdbpool.errors import PoolClosed
-from pgdbpool.report.summing import present
+from pgdbpool.report.history import together
+from pgdbpool.report.summing import Figures, present
 
 Environ = Mapping[str, Any]
 
@@ -79,21 +80,24 @@ def _answer(pool: Any, environ: Environ) -> _Answer:
 
 
 _NOTHING: dict[str, Any] = {"format": 1, "closed": False, "alone": None, "workers": [], "groups": {}, "endpoints": {}}
-_NO_LISTS: dict[str, Any] = {"holders": [], "events": [], "history": {"step": 5, "end": 0, "groups": {}}, "advice": []}
+_NO_LISTS: dict[str, Any] = {"holders": [], "events": [], "history": together([]), "advice": []}
 
 
-def _figures(pool: Any) -> tuple[str, dict[str, Any]]:
-    """In one word what there is, and the host's figures."""
-    if (pool := _found(pool)) is None:
-        return "none", {**_NOTHING, **_NO_LISTS, "at": time()}
-    figures = pool.host_figures()
-    is_ready = any(group["unserved"] is None for group in figures["groups"].values())
-    return "closed" if figures["closed"] else "ready" if is_ready else "not ready", figures
+def _found(pool: Any) -> Any:
+    """The pool that is meant; None before ``pgdbpool.init``."""
+    with suppress(PoolClosed):
+        return default_pool() if pool is None else pool
+    return None
+
+
+def _figures(pool: Any) -> Figures:
+    return pool.host_figures() if pool else {**_NOTHING, **_NO_LISTS, "at": time()}
 
 
 def _stats(pool: Any, _: Environ) -> _Answer:
-    state, figures = _figures(pool)
-    return _said(json.dumps({**present(figures), "pool": state}).encode(), "application/json")
+    pool = _found(pool)
+    told = present(_figures(pool)) | ({} if pool else {"pool": "none"})
+    return _said(json.dumps(told).encode(), "application/json")
 
 
 def _metrics(pool: Any, environ: Environ) -> _Answer:
@@ -101,7 +105,7 @@ def _metrics(pool: Any, environ: Environ) -> _Answer:
         from pgdbpool.web.metrics import exposition
     except ImportError:
         return _words("/metrics needs prometheus-client: pip install 'pgdbpool[status]'", "501 Not Implemented")
-    text, kind = exposition(_figures(pool)[1], environ.get("HTTP_ACCEPT", ""))
+    text, kind = exposition(_figures(_found(pool)), environ.get("HTTP_ACCEPT", ""))
     return _said(text, kind, Vary="Accept")
 
 
@@ -110,9 +114,10 @@ def _healthz(_: Any, __: Environ) -> _Answer:
 
 
 def _readyz(pool: Any, _: Environ) -> _Answer:
-    servable = {} if (pool := _found(pool)) is None else pool.servable()
-    lines = [" ".join(f"{name}: {why or 'can be served'}".split()) for name, why in servable.items()]
-    status = "200 OK" if None in servable.values() else "503 Service Unavailable"
+    pool = _found(pool)
+    groups = pool.unserved() if pool else {}
+    lines = [" ".join(f"{name}: {why or 'can be served'}".split()) for name, why in groups.items()]
+    status = "200 OK" if None in groups.values() else "503 Service Unavailable"
     return _words("\n".join(lines) or "there is no pool in this process yet", status)
 
 
