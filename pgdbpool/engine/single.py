@@ -114,6 +114,7 @@ class Single(Engine):
     def tidy(self) -> None:
         """What the Watch does elsewhere: take back what was dropped, let the old go, see who is back."""
         for stock in self.stocks:
+            stock.settle(monotonic())
             for slot in stock.group.members(stock.shelf):
                 if slot.holder is not None and slot.holder() is None:
                     stock.group.take_back(slot, slot.turn)
@@ -122,3 +123,5 @@ class Single(Engine):
             self.open_wanted(stock.shelf)
         if len(self.endpoints) > 1:
             self.look_around()
+        if self.reporter is not None:
+            self.reporter.tick()
