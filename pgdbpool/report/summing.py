@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from math import fsum
 from typing import Any
 
 from pgdbpool.report.history import together
@@ -105,7 +106,7 @@ def _largest(values: Iterable[Any]) -> Any:
 def _timing(timings: Sequence[Figures]) -> Figures:
     return {
         "count": sum(each["count"] for each in timings),
-        "seconds": sum(each["seconds"] for each in timings),
+        "seconds": fsum(each["seconds"] for each in timings),  # the same in any order
         "longest": max(each["longest"] for each in timings),
         "buckets": _buckets(each["buckets"] for each in timings),
         "recent": _buckets(each["recent"] for each in timings),
