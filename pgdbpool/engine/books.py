@@ -50,8 +50,9 @@ class Hooks:
 
 @dataclass
 class Tally:
-    """Waits that came to nothing since the start, guarded by the group's lock; checkouts are counted in the slots."""
+    """Waits since the start: those that got a connection, and those that came to nothing; guarded by the group's lock."""
 
+    waits: int = 0
     timeouts: int = 0
     errors: int = 0
 
@@ -166,6 +167,7 @@ class Books:
         slot.rest = IDLE
         self._lend(slot, waiter.owner, now)
         self.wait.note(now - waiter.since)
+        self.tally.waits += 1
         waiter.settle(slot)
         return True
 

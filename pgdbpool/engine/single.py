@@ -15,6 +15,7 @@ from pgdbpool.engine.owners import Owner
 from pgdbpool.waiting import Route, Shelf, Slot
 
 _LOOK = 0.1  # seconds between two looks at the servers while a request waits
+_GLANCE = 0.01  # seconds, while it waits for a standby's progress
 
 
 class NoLock(nullcontext[None]):
@@ -69,6 +70,13 @@ class Single(Engine):
         for group in self.groups.values():
             assert isinstance(group, SingleGroup)
             group.engine = self
+        self.causal.wait = self._wait
+
+    def _wait(self, _: object, left: float) -> bool:
+        """A read waits for a standby, and nobody else looks at it."""
+        sleep(min(_GLANCE, left))
+        self.look_around(waiting=True)
+        return True
 
     def start(self) -> None:
         for stock in self.stocks:

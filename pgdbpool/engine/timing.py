@@ -28,7 +28,7 @@ class Timing:
         self.restart()
 
     def restart(self) -> None:
-        fresh: deque[float] = deque()
+        fresh: list[float] = []
         self.note: Callable[[float], None] = fresh.append
         self._fresh = fresh
         # Guards the histograms. Forbidden under it: I/O, logging, user code, any other lock.
@@ -48,13 +48,16 @@ class Timing:
     def _settle(self, now: float) -> None:
         """Under the lock."""
         since, self._settled_at = self._settled_at, now
+        count = len(self._fresh)
+        if not count:
+            return
         lately = Histogram()
-        lately.add(self._fresh.popleft() for _ in range(len(self._fresh)))
-        if lately.buckets and (not self._windows or now >= self._windows[-1][0] + _WINDOW):
+        lately.add(self._fresh[:count])
+        del self._fresh[:count]  # what was noted meanwhile stays
+        if not self._windows or now >= self._windows[-1][0] + _WINDOW:
             self._windows.append((since, Histogram()))
-        if lately.buckets:
-            self._windows[-1][1].merge(lately)
-            self._whole.merge(lately)
+        self._windows[-1][1].merge(lately)
+        self._whole.merge(lately)
 
     def read(self, now: float) -> Timed:
         """Copies of what was counted."""

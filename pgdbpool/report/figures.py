@@ -65,6 +65,7 @@ def _waits(since: list[float], tally: Tally, now: float) -> dict[str, Any]:
     return {
         "waiting": len(since),
         "waiting_for": max(0.0, now - min(since, default=now)),
+        "waits": tally.waits,
         "timeouts": tally.timeouts,
         "errors": tally.errors,
     }
@@ -74,6 +75,7 @@ def _stock(shelf: Shelf) -> dict[str, Any]:
     """Under the group's lock."""
     return {
         "connection_count": shelf.capacity,
+        "minimum": shelf.minimum,
         "in_use": shelf.count(BORROWED),
         "idle": shelf.count(IDLE),
         "cleaning": shelf.count(CLEANING),

@@ -63,7 +63,7 @@ class Reporter:
         self._ask()
         self._exchange.watched()
         merged = merge([self.own(), *self._exchange.others()])
-        return {**merged, "alone": self._exchange.alone}
+        return {**merged, "closed": self._engine.closed, "alone": self._exchange.alone}
 
     def stats(self) -> dict[str, Any]:
         """``stats()``: this process's, for people."""

@@ -11,7 +11,7 @@ from pgdbpool.waiting import Histogram
 
 Figures = dict[str, Any]
 
-_GAUGES = ("connection_count", "in_use", "idle", "cleaning", "opening")
+_GAUGES = ("connection_count", "minimum", "in_use", "idle", "cleaning", "opening")
 _COUNTERS = ("checkouts", "reads")
 _EVENTS = 100
 _HOLDERS = 50
@@ -67,7 +67,7 @@ def _group(groups: Sequence[Figures]) -> Figures:
         "servers": _by_name(groups, "servers", _server),
         "waiting_for": max(each["waiting_for"] for each in groups),
         "unserved": None if any(each["unserved"] is None for each in groups) else groups[0]["unserved"],
-        **_summed(groups, ("waiting", "timeouts", "errors")),
+        **_summed(groups, ("waiting", "waits", "timeouts", "errors")),
         "wait": _timing([each["wait"] for each in groups]),
     }
 

@@ -20,17 +20,32 @@ SHAPES = {
 }
 
 
+@pytest.mark.parametrize("at_once", [1, 100, 3_000])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_percentiles_are_right_within_five_percent(shape: str) -> None:
+def test_percentiles_are_right_within_five_percent(shape: str, at_once: int) -> None:
     """Whatever the durations look like, p1 to p99.9 differ from the exact ones by 5 % at most."""
     dice = random.Random(6)
-    exact = sorted(max(2e-6, SHAPES[shape](dice)) for _ in range(COUNT))
-    counted = Histogram()
-    counted.add(exact)
+    durations = [max(2e-6, SHAPES[shape](dice)) for _ in range(COUNT)]
+    counted, exact = Histogram(), sorted(durations)
+    for first in range(0, COUNT, at_once):
+        counted.add(durations[first : first + at_once])
     assert (counted.count, counted.longest) == (COUNT, exact[-1])
     assert counted.seconds == pytest.approx(sum(exact))
     for fraction in (0.01, 0.25, 0.5, 0.9, 0.95, 0.99, 0.999):
         assert counted.quantile(fraction) == pytest.approx(exact[math.ceil(fraction * COUNT) - 1], rel=0.05)
+
+
+@pytest.mark.parametrize("count", [4_000, 10_000, 99_991])
+def test_many_at_once(count: int) -> None:
+    """Of many at once not each is looked at: number, sum and longest are exact all the same, and percentiles close."""
+    dice = random.Random(count)
+    durations = [dice.lognormvariate(-6, 1) for _ in range(count)]
+    counted = Histogram()
+    counted.add(durations)
+    assert (counted.count, counted.longest) == (count, max(durations))
+    assert counted.seconds == pytest.approx(sum(durations))
+    for fraction in (0.25, 0.5, 0.9):
+        assert counted.quantile(fraction) == pytest.approx(sorted(durations)[int(fraction * count)], rel=0.1)
 
 
 def test_the_ends_of_the_scale() -> None:
