@@ -100,7 +100,9 @@ def test_every_answer_is_safe(path: str) -> None:
     headers = get(NOBODY, path).headers
     assert {each.strip() for each in headers["Content-Security-Policy"].split(";")} == POLICY
     assert (headers["X-Content-Type-Options"], headers["Referrer-Policy"]) == ("nosniff", "no-referrer")
-    assert headers["Cache-Control"] == ("no-cache" if path.strip("/") in ["index.html", *PAGE] or path == "/" else "no-store")
+    assert headers["Cache-Control"] == (
+        "no-cache" if path.strip("/") in ["index.html", *PAGE] or path == "/" else "no-store"
+    )
 
 
 @pytest.mark.parametrize("name", PAGE)
@@ -180,7 +182,7 @@ def test_the_figures_are_the_pools(make_pool: Callable[..., Any]) -> None:
 
 
 def test_the_default_pool_of_the_moment(server: Server) -> None:
-    """Without a pool of its own it shows the default one: none before ``init``, then each one that takes over, closed at the end."""
+    """Without one of its own it shows the default pool: none yet, each that takes over, and that it is closed."""
     app = status_app()
     assert stats(app)["pool"] == "none"
     assert (get(app, "/readyz").status, get(app, "/healthz").status, get(app, "/metrics").status) == (503, 200, 200)
@@ -208,7 +210,7 @@ def test_a_pool_of_its_own(make_pool: Callable[..., Any], server: Server) -> Non
 
 @pytest.mark.contract("6.status_app.1")
 def test_ready_and_not(own_server: Server, make_pool: Callable[..., Any]) -> None:
-    """503 while no group can be served, with a line for each that says why; 200 again by itself. The process works all the while."""
+    """503 while no group can be served, with a line for each that says why; 200 again by itself."""
     groups = {"web": {"connection_count": 2}, "reports": {"connection_count": 2, "min_connections": 1}}
     config = {**own_server.config(), "groups": groups}
     app = status_app(make_pool(config))
@@ -252,7 +254,7 @@ def test_a_frozen_server_holds_up_nobody(own_server: Server, make_pool: Callable
 
 @pytest.mark.contract("6.status_app.2")
 def test_nothing_secret(server: Server, make_pool: Callable[..., Any]) -> None:
-    """No password, no user of the database, and no text of a statement, is on any of it, also while that runs and after a failure."""
+    """No password and no text of a statement is on any of it, also while that runs, and after failures."""
     pool = make_pool(server.config({"hold_warning": 0.1}))
     app = status_app(pool)
     running = thread_of(pool.query, "SELECT 'planted in a statement' FROM pg_sleep(1)")
