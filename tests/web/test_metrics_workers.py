@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from typing import Any
 
 import pytest
@@ -91,10 +91,8 @@ def test_no_number_goes_down(gunicorn: Gunicorn) -> None:
         return False
 
     def work() -> None:
-        try:
+        with suppress(OSError, http.client.HTTPException):  # of the worker that is killed
             gunicorn.get("/work")
-        except (OSError, http.client.HTTPException):  # of the worker that is killed
-            pass
 
     with Crowd(work, 6):
         eventually(only_grows, 2.0)
