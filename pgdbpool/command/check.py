@@ -42,8 +42,10 @@ def _answers(config: Any) -> Iterator[tuple[str, Answer]]:
 
 
 def _ask(config: Any, endpoint: Any) -> Answer:
-    """One server's answer, to a pool that has this one only and takes it for whatever it is."""
-    with Pool({**config, "type": "non-threaded", "db": {**endpoint, "role": "auto"}}) as pool:
+    """One server's answer, to a pool that has this one only, takes it for whatever it is, and opens nothing by itself."""
+    groups = {name: {**group, "min_connections": 0} for name, group in config["groups"].items()}
+    alone = {"type": "non-threaded", "stats_dir": None, "db": {**endpoint, "role": "auto"}, "groups": groups}
+    with Pool(alone) as pool:
         (answer,) = pool.check().values()
         return answer
 

@@ -18,7 +18,7 @@ from pgdbpool.command.failing import Failed, Wrong
 from pgdbpool.command.keyboard import Keyboard
 from pgdbpool.command.page import Page
 
-_PATIENCE = 3.0  # seconds without an answer that go without a word
+_PATIENCE = 2.0  # seconds without an answer that go without a word
 _UNKNOWN = (80, 24)  # the size of a terminal that does not know it
 
 

@@ -26,10 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 0 for yes, 1 for no (a server that does not answer), 2 for a command or configuration that is wrong."""
     _write_what_can_be_written()
     try:
-        chosen = _parser().parse_args(arguments)
-        status = int(chosen.run(chosen))
-        sys.stdout.flush()
-        return status
+        return _run(arguments)
     except Failed as error:
         return _told(error, error.status)
     except ConfigError as error:
@@ -39,6 +36,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what the interpreter has yet to write
         return _NO_READER
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    try:
+        chosen = _parser().parse_args(arguments)
+        return int(chosen.run(chosen))
+    finally:
+        print(end="", flush=True)  # here, where it is known what to do if nobody reads it
 
 
 def _write_what_can_be_written() -> None:
