@@ -24,6 +24,7 @@ from benchmarks import (
     rows,
     scale,
     shares,
+    statistics,
     threads,
     web,
 )
@@ -44,6 +45,7 @@ MEASURES: dict[str, Callable[[Server, int | None], Row]] = {
     "absent": absent.measure,
     **failover.MEASURES,
     **causal.MEASURES,
+    **statistics.MEASURES,
 }
 
 

@@ -82,6 +82,7 @@ class Desk:
             slot = self._checkout_behind(owner, patience)
         else:
             slot = self.group.checkout(owner, patience, self.reading)
+        slot.reads += 1
         if not self.causal.told and slot.shelf.source.role == "standby":
             self.causal.tell(self.group.name)
         return slot
@@ -163,7 +164,7 @@ class Desk:
                 only_reads = verdict.reads and simple if read_only is None else read_only
                 soiled = not verdict.clean or limit != session.limit or not simple
                 sent = True
-                cursor = session.execute(prefix + sql if prefix else sql, params, limit)
+                cursor = session.run(prefix + sql if prefix else sql, params, limit)
                 if not (reads or only_reads) and self.causal.wanted and may_write_to(slot):
                     self._note(owner, verdict)
                 return answer(cursor)

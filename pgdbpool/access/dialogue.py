@@ -160,7 +160,7 @@ class Dialogue:
             raise DBConnectionError("the connection was lost before this statement; nothing was sent")
         self.pending = True
         try:
-            cursor = session.execute("".join(parts), params, limit_of(self.query_timeout if limit is None else limit))
+            cursor = session.run("".join(parts), params, limit_of(self.query_timeout if limit is None else limit))
         except Exception as error:
             if session.lost:
                 doing = "a COMMIT" if parts[0].startswith("COMMIT") else "a statement"

@@ -22,7 +22,8 @@ ROOMS = {
     "driver": "errors config",
     "engine": ABOVE_ENGINE,
     "access": ABOVE_ACCESS,
-    "report": ABOVE_REPORT,
+    "workers": "errors",
+    "report": f"{ABOVE_REPORT} workers",
     "facade": ABOVE_FACADE,
     "pgdbpool": f"{ABOVE_FACADE} facade pool",  # __init__.py
     "pool": f"{ABOVE_FACADE} facade pgdbpool",
