@@ -41,8 +41,8 @@ class Reporter:
         self._exchange.after_fork_in_child()
         self.worker.after_fork()
 
-    def tick(self) -> float | None:
-        """Tell the others what is due; the seconds until the next time, None: the pool is closed."""
+    def tick(self) -> float:
+        """Tell the others what is due; the seconds until the next time."""
         if self._history.is_due(time()):
             self._history.note(figures(self._engine, self._worker))
         pause = self._exchange.tick(time())

@@ -19,7 +19,7 @@ _RARELY = 5.0  # seconds between two writes
 _OFTEN = 0.5  # … while somebody looks
 _LOOKING = 5.0  # seconds for which somebody who has looked goes on looking
 _TO_SEE = 1.0  # seconds after which it is seen that somebody looks
-_AGAIN = 30.0  # seconds after a failure
+_AGAIN = 30.0  # seconds after a failure, or where there is nothing to do
 _TRIES = 5  # where somebody removes the folder
 _PATIENCE = 1.0  # seconds for which one that leaves waits for the lock
 
@@ -45,10 +45,10 @@ class Exchange:
         self._closed = False
         self._counted = False  # what it leaves has been taken into the past
 
-    def tick(self, now: float) -> float | None:
-        """Write if it is time to, look after the dead; ``now`` is Unix time. Seconds until the next one, None: no more."""
+    def tick(self, now: float) -> float:
+        """Write if it is time to, look after the dead; ``now`` is Unix time. The seconds until the next one."""
         if self._rendezvous is None or self._closed:
-            return None
+            return _AGAIN
         pause = self._attempt(self._rendezvous, now)
         self._leave_if_closed(self._rendezvous)
         return pause

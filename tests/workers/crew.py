@@ -36,7 +36,7 @@ class Member:
     def figures(self) -> dict[str, Any]:
         return {"at": self.now, "workers": [{"at": self.now}], "counters": {self.name: self.count}, "busy": 1}
 
-    def tick(self, later: float = 5.0) -> float | None:
+    def tick(self, later: float = 5.0) -> float:
         """So many seconds after the last one; after 5 it writes if anything changed."""
         self.now += later
         return self.exchange.tick(self.now)

@@ -299,7 +299,7 @@ def test_close(tmp_path: Path) -> None:
     b.exchange.close()
     assert (a.sees(), a.living()) == ({"b": 9}, set())
     assert len([name for name in files(tmp_path) if name.endswith(".json")]) == 1
-    assert (b.exchange.others(), b.tick()) == ([], None)
+    assert (b.exchange.others(), b.tick()) == ([], 30.0)
 
 
 def test_the_last_one_removes_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -363,7 +363,7 @@ def test_nowhere() -> None:
     """With ``stats_dir`` None a worker shows only itself, and says so."""
     a = Member(None, "a")
     a.exchange.watched()
-    assert (a.tick(), a.exchange.others()) == (None, [])
+    assert (a.tick(), a.exchange.others()) == (30.0, [])
     assert a.exchange.alone == "stats_dir is None: the workers keep their figures to themselves"
     in_child(a.exchange.after_fork_in_child)
     a.exchange.close()
