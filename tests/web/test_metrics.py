@@ -18,7 +18,7 @@ from pgdbpool.wsgi import status_app
 from tests.life import Crowd, thread_of
 from tests.servers import Server, eventually
 from tests.several import Replicas, is_known
-from tests.web.test_status import NOBODY, get
+from tests.web.test_status import NOBODY, get, stats
 
 GROUP, SERVER = "db_client_connection_pool_name", "server_address"
 STATE = "db_client_connection_state"
@@ -253,6 +253,12 @@ def test_each_format_is_read_by_its_parser(odd: Any, accept: str, parse: Any, ki
         assert (family.type == "unknown") == (family.name == "db_client_connection_count")
         keys = [(each.name, *sorted(each.labels.items())) for each in family.samples]
         assert len(keys) == len(set(keys))
+
+
+def test_odd_labels_in_json(odd: Any) -> None:
+    """The same in ``/stats.json``."""
+    seen = stats(odd)
+    assert (list(seen["groups"]), list(seen["groups"][ODD]["servers"]), list(seen["endpoints"])) == ([ODD], [ODD], [ODD])
 
 
 def test_no_pool() -> None:

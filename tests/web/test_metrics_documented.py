@@ -32,7 +32,7 @@ def promtool() -> Callable[..., None]:
     """Runs Prometheus' tool, which may find nothing to complain of."""
     path = shutil.which("promtool")
     if path is None:
-        words = "no promtool in PATH: apt install prometheus"
+        words = "no promtool in PATH: it is in Debian's package prometheus"
         pytest.fail(words) if os.environ.get("PGDBPOOL_TEST_PROMTOOL") == "required" else pytest.skip(words)
 
     def run(*arguments: str, given: bytes = b"") -> None:
