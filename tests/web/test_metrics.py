@@ -258,7 +258,11 @@ def test_each_format_is_read_by_its_parser(odd: Any, accept: str, parse: Any, ki
 def test_odd_labels_in_json(odd: Any) -> None:
     """The same in ``/stats.json``."""
     seen = stats(odd)
-    assert (list(seen["groups"]), list(seen["groups"][ODD]["servers"]), list(seen["endpoints"])) == ([ODD], [ODD], [ODD])
+    assert (list(seen["groups"]), list(seen["groups"][ODD]["servers"]), list(seen["endpoints"])) == (
+        [ODD],
+        [ODD],
+        [ODD],
+    )
 
 
 def test_no_pool() -> None:
