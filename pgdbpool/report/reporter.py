@@ -43,6 +43,8 @@ class Reporter:
 
     def tick(self) -> float:
         """Tell the others what is due; the seconds until the next time."""
+        if self._history.is_due(time()):
+            self._history.note(figures(self._engine, self._worker))
         pause = self._exchange.tick(time())
         if self._exchange.is_watched:
             self._ask()
@@ -54,9 +56,7 @@ class Reporter:
 
     def own(self) -> dict[str, Any]:
         """This process's figures."""
-        own = figures(self._engine, self._worker)
-        self._history.note(own)
-        return {**own, "history": self._history.told(), "advice": []}
+        return {**figures(self._engine, self._worker), "history": self._history.told(), "advice": []}
 
     def host(self) -> dict[str, Any]:
         """Those of all workers of the host, as of one; somebody looks at them."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from math import fsum
 from typing import Any
 
 from pgdbpool.report.history import together
@@ -31,7 +32,7 @@ def merge(all_figures: Sequence[Figures]) -> Figures:
         "holders": sorted((each for one in newest for each in one["holders"]), key=lambda each: -each["seconds"])[
             :_HOLDERS
         ],
-        "events": _events(event for each in newest for event in each["events"]),
+        "events": _events([each["events"] for each in newest]),
         "history": together([each["history"] for each in newest]),
         "advice": list(dict.fromkeys(line for each in newest for line in each["advice"])),
     }
@@ -105,7 +106,7 @@ def _largest(values: Iterable[Any]) -> Any:
 def _timing(timings: Sequence[Figures]) -> Figures:
     return {
         "count": sum(each["count"] for each in timings),
-        "seconds": sum(each["seconds"] for each in timings),
+        "seconds": fsum(each["seconds"] for each in timings),  # the same in any order
         "longest": max(each["longest"] for each in timings),
         "buckets": _buckets(each["buckets"] for each in timings),
         "recent": _buckets(each["recent"] for each in timings),
@@ -120,17 +121,24 @@ def _buckets(all_buckets: Iterable[dict[str, int]]) -> dict[str, int]:
     return dict(total)
 
 
-def _events(events: Iterable[Figures]) -> list[Figures]:
+def _events(of_each: Sequence[list[Figures]]) -> list[Figures]:
     """Oldest first; what several workers tell alike at about the same time is one event."""
-    found: list[Figures] = []
-    for event in sorted(events, key=lambda each: each["at"]):
-        alike = (each for each in reversed(found) if (each["kind"], each["about"]) == (event["kind"], event["about"]))
-        before = next(alike, None)
-        if before is not None and event["at"] - before["at"] < _ALIKE and event["kind"] not in ("hold", "taken back"):
-            before["workers"] += event["workers"]
+    found: list[tuple[Figures, set[int]]] = []
+    told = [(event, worker) for worker, events in enumerate(of_each) for event in events]
+    for event, worker in sorted(told, key=lambda each: float(each[0]["at"])):
+        same = (each for each in reversed(found) if worker not in each[1] and _is_same(each[0], event))
+        if (before := next(same, None)) is None:
+            found.append((dict(event), {worker}))
         else:
-            found.append(dict(event))
-    return found[-_EVENTS:]
+            before[0]["workers"] += event["workers"]
+            before[1].add(worker)
+    return [event for event, _ in found[-_EVENTS:]]
+
+
+def _is_same(one: Figures, other: Figures) -> bool:
+    """Each worker's own affairs are not."""
+    alike = (one["kind"], one["about"]) == (other["kind"], other["about"])
+    return alike and one["kind"] not in ("hold", "taken back") and abs(one["at"] - other["at"]) < _ALIKE
 
 
 # -- for people -------------------------------------------------------------------------------------------------------
