@@ -19,6 +19,7 @@ ROOMS = {
     "config": "errors",
     "text": "",
     "waiting": "errors",
+    "workers": "errors",
     "driver": "errors config",
     "engine": ABOVE_ENGINE,
     "access": ABOVE_ACCESS,
