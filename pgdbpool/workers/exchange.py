@@ -28,7 +28,8 @@ class Exchange:
     """The figures of all workers that have the same ``key``: a dict each, of which nothing is known here but its age.
 
     ``figures()`` makes this worker's; ``retired(several)`` makes one that keeps their counters and nothing else.
-    ``alone`` says why this worker shows only itself, in plain words, or is None.
+    ``alone`` says why this worker shows only itself, in plain words, or is None; ``is_watched`` whether somebody has looked at
+    the figures just now, in any of the workers.
 
     One thread at a time may call ``tick``, any thread all else, also meanwhile: no lock is needed, for what they have in
     common is on the disk, where each step is atomic. Nothing here raises, and nothing waits for another process, except
@@ -41,23 +42,26 @@ class Exchange:
         self._figures = figures
         self._retired = retired
         self._own = Own()
-        self._closed = False
+        self._closed = self.is_watched = False
         self._counted = False  # what it leaves has been taken into the past
 
-    def tick(self, now: float) -> float | None:
-        """Write if it is time to, look after the dead; ``now`` is Unix time. Seconds until the next one, None: no more."""
+    def tick(self, now: float, due: bool = False) -> float | None:
+        """Write if it is time to, or ``due``; look after the dead. Seconds until the next one, None: no more.
+
+        ``now`` is Unix time.
+        """
         if self._rendezvous is None or self._closed:
             return None
-        pause = self._attempt(self._rendezvous, now)
+        pause = self._attempt(self._rendezvous, now, due)
         if self._closed:  # meanwhile, so the file may be newer than its end
             self._depart(self._rendezvous, late=True)
         return pause
 
-    def _attempt(self, rendezvous: Rendezvous, now: float) -> float:
+    def _attempt(self, rendezvous: Rendezvous, now: float, due: bool) -> float:
         for tries_left in reversed(range(_TRIES)):
             try:
                 with rendezvous.entered(make=True) as folder:
-                    pause = self._exchange(folder, now)
+                    pause = self._exchange(folder, now, due)
                 self.alone = None
                 return pause
             except Exception as error:
@@ -67,9 +71,9 @@ class Exchange:
                     break
         return _AGAIN
 
-    def _exchange(self, folder: Folder, now: float) -> float:
-        watched = folder.age(WATCHED, now) <= _LOOKING
-        if self._own.is_due(folder, now, _OFTEN if watched else _RARELY):
+    def _exchange(self, folder: Folder, now: float, due: bool) -> float:
+        watched = self.is_watched = folder.age(WATCHED, now) <= _LOOKING
+        if due or self._own.is_due(folder, now, _OFTEN if watched else _RARELY):
             figures = self._figures()
             self._own.write(folder, figures, now)
         if folder.age(LOCK, now) >= _RARELY:
@@ -81,13 +85,20 @@ class Exchange:
 
     def others(self) -> list[Figures]:
         """The figures of the other workers that live, and a dict with the counters of those that do not."""
+        return self._seen(but=self._own.name)
+
+    def everyone(self) -> list[Figures]:
+        """The same, and this worker's own as the others see them: so no counter goes down, whoever is asked next."""
+        return self._seen()
+
+    def _seen(self, but: str = "") -> list[Figures]:
         if self._rendezvous is None or self._closed or self.alone is not None:
             return []
         try:
             with self._rendezvous.entered() as folder:
                 seen = survey(folder)
             dead = [*seen.past.figures, *seen.dead().values()]
-            return [*seen.living(but=self._own.name), *([self._retired(dead)] if dead else [])]
+            return [*seen.living(but), *([self._retired(dead)] if dead else [])]
         except FileNotFoundError:  # before the first tick, or the next one mends it
             return []
         except Exception as error:
