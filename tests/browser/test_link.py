@@ -42,6 +42,7 @@ def test_the_server_goes_and_comes_back(make_pool: Any, make_site: MakeSite, loo
     page = window.open()
     page.evaluate("window.neverReloaded = true")
     site.stop()
+    later(window, 8)
     page.locator("#alarm", has_text="The server cannot be reached. What you see is").wait_for()
     page.locator("#spoken", has_text="The server cannot be reached").wait_for(state="attached")
     assert "Old" in page.locator("#link").inner_text()
