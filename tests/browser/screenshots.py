@@ -34,7 +34,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=90.0, help="of load before the first picture")
     options = parser.parse_args()
     if lacking := missing():
-        return bool(print(lacking, file=sys.stderr)) or 1
+        parser.error(lacking)
     FOLDER.mkdir(exist_ok=True)
     with ExitStack() as stack:
         servers = replicas(chosen()[0][0])
@@ -140,7 +140,7 @@ def _save(png: bytes, path: Path) -> None:
 
     image = Image.open(io.BytesIO(png)).convert("RGB")
     image.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(path, optimize=True)
-    print(f"{path.relative_to(Path.cwd())}: {path.stat().st_size / 1000:.0f} kB")
+    sys.stdout.write(f"{path}: {path.stat().st_size / 1000:.0f} kB\n")
 
 
 if __name__ == "__main__":
