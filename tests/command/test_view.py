@@ -88,7 +88,7 @@ BLOCKED = [holder(blocked_by=[{"pid": 7, "who": "psql", "place": None}], backend
         ({}, "All is well: 0 of 4 connections in use, nobody waits for long"),
         ({"pool": "none", "groups": {}, "endpoints": {}, "workers": []}, "No pool has been made yet"),
         ({"pool": "closed"}, "The pool is closed"),
-        ({"pool": "not ready"}, "No group can be served"),
+        ({"pool": "not ready", "groups": {"web": group(unserved="none is up")}}, "No server can serve web now"),
         (
             {"groups": WAITING, "holders": [holder(seconds=31.8)]},
             "5 requests wait for a connection of web, the first for 800 ms: all 4 are in use; "
