@@ -174,4 +174,3 @@ def test_without_rich(page: Site) -> None:
         assert done.returncode == status, done.stderr
         assert said in done.stderr
         assert "Traceback" not in done.stderr
-
