@@ -30,7 +30,7 @@ def shown(document: Any, width: int = 150, height: int | None = None) -> list[st
 
 def row(lines: list[str], name: str) -> list[str]:
     """The cells of the row of that name."""
-    return next(line.split() for line in lines if line.startswith(name))
+    return next(line.split() for line in lines if line.startswith(f"{name}  "))
 
 
 def worst(**changes: Any) -> str:
