@@ -47,7 +47,7 @@ class Companion(Protocol):
 
     worker: Worker
 
-    def tick(self) -> float: ...
+    def tick(self) -> float | None: ...
 
     def close(self) -> None: ...
 
@@ -289,7 +289,7 @@ class Engine:
             session.abandon()
         for stock in self.stocks:
             stock.restart()
-        self.events.lately.clear()
+        self.events.after_fork_in_child()
         self._start_anew()
 
     # -- changes ------------------------------------------------------------------------------------------------------

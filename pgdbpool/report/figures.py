@@ -32,7 +32,7 @@ def figures(engine: Engine, worker: dict[str, Any]) -> dict[str, Any]:
         "groups": {name: _group(engine.groups[name], each, now) for name, each in stocks.items()},
         "endpoints": {endpoint.label: _endpoint(endpoint, now) for endpoint in engine.endpoints},
         "holders": holders(engine, worker["pid"], _LONG),
-        "events": [{**event._asdict(), "workers": 1} for event in list(engine.events.lately)],
+        "events": [{**event._asdict(), "workers": 1} for event in engine.events.lately()],
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,24 +13,27 @@ _POINTS = 180
 _GAUGES = ("in_use", "idle", "waiting")
 _PERCENTILES = ("wait_p95", "hold_p95")
 
+Point = dict[str, tuple[Any, ...]]  # by group
+
 
 class History:
-    """Of one process."""
+    """Of one process. One thread notes, any may read meanwhile: the points are exchanged as a whole."""
 
     def __init__(self) -> None:
-        self._end = 0
-        self._points: deque[dict[str, tuple[Any, ...]]] = deque(maxlen=_POINTS)
+        self._told: tuple[int, tuple[Point, ...]] = (0, ())  # when the last one was, in unix time, and all of them
         self._before: dict[tuple[str, str], Counter[str]] = {}
 
+    def is_due(self, at: float) -> bool:
+        return at // STEP * STEP > self._told[0]
+
     def note(self, figures: dict[str, Any]) -> None:
-        """Take a point down, if one is due."""
+        """Take a point down."""
+        before, points = self._told
         end = int(figures["at"]) // STEP * STEP
-        if end <= self._end:
-            return
-        missed = (end - self._end) // STEP - 1 if self._points else 0
-        self._points.extend({} for _ in range(min(missed, _POINTS)))  # nobody was here to look
-        self._points.append({name: self._point(name, group) for name, group in figures["groups"].items()})
-        self._end = end
+        missed = (end - before) // STEP - 1 if points else 0  # nobody was here to look
+        unknown: tuple[Point, ...] = ({},) * min(missed, _POINTS)
+        point = {name: self._point(name, group) for name, group in figures["groups"].items()}
+        self._told = end, (*points, *unknown, point)[-_POINTS:]
 
     def _point(self, name: str, group: dict[str, Any]) -> tuple[Any, ...]:
         servers = group["servers"].values()
@@ -50,12 +53,13 @@ class History:
         return Histogram((int(number), count) for number, count in (buckets - before).items())
 
     def told(self) -> dict[str, Any]:
-        names = dict.fromkeys(name for point in self._points for name in point)
+        end, points = self._told
+        names = dict.fromkeys(name for point in points for name in point)
         empty = (None,) * (len(_GAUGES) + len(_PERCENTILES))
-        columns = {name: zip(*(point.get(name, empty) for point in self._points), strict=True) for name in names}
+        columns = {name: zip(*(point.get(name, empty) for point in points), strict=True) for name in names}
         labels = _GAUGES + _PERCENTILES
         groups = {name: dict(zip(labels, map(list, each), strict=True)) for name, each in columns.items()}
-        return {"step": STEP, "end": self._end, "groups": groups}
+        return {"step": STEP, "end": end, "groups": groups}
 
 
 def together(histories: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -183,5 +183,7 @@ def _histogram(name: str, text: str, labels: Any, samples: Samples) -> Any:
     for key, (timing, at_once) in samples.items():
         measured = Histogram((int(number), count) for number, count in timing["buckets"].items())
         buckets = [(floatToGoString(bound), measured.up_to(bound) + at_once) for bound in BOUNDS]
-        family.add_metric(key, [*buckets, ("+Inf", measured.count + at_once)], timing["seconds"])
+        # The sum of several workers' seconds depends by a hair on their order, and must never seem to go down.
+        seconds = round(timing["seconds"], 6)
+        family.add_metric(key, [*buckets, ("+Inf", measured.count + at_once)], seconds)
     return family

@@ -1,4 +1,5 @@
-// One chart over time: uPlot, in the page's colours, with a legend that tells the values under the pointer, else the last.
+// One chart over time: uPlot, in the page's colours, with a legend that tells the values under the pointer, else the
+// last ones.
 
 import { attribute, each, make, write } from "./dom.js";
 import { clock } from "./words.js";
@@ -9,111 +10,115 @@ const probe = document.body.appendChild(make("i", { hidden: "" }));
 
 /** A colour of page.css as a canvas understands it. */
 function colour(name) {
-  probe.style.color = `var(--${name})`;
-  return getComputedStyle(probe).color;
+    probe.style.color = `var(--${name})`;
+    return getComputedStyle(probe).color;
 }
 
 export class Chart {
-  #lines;
-  #plot;
-  #summary = make("div", { role: "img", class: "plot" });
-  #legend = make("ul", { class: "legend" });
-  #marks = [];
-  #range = [0, 1];
-  #top = 1;
+    #lines;
+    #plot;
+    #summary = make("div", { role: "img", class: "plot" });
+    #legend = make("ul", { class: "legend" });
+    #marks = [];
+    #range = [0, 1];
+    #top = 1;
 
-  /** A line is {name, class, colour, dash, fill}; `words` writes a value, `least` is the smallest top of the scale. */
-  constructor(title, lines, { words, steps = [] }) {
-    this.#lines = lines;
-    this.words = words;
-    this.title = title;
-    this.element = make("figure", {}, make("figcaption", {}, title), this.#legend, this.#summary);
-    this.#plot = new uPlot(this.#options(steps), [[], ...lines.map(() => [])], this.#summary);
-    new ResizeObserver(([{ contentRect }]) => this.#fit(contentRect)).observe(this.#summary);
-    DARK.addEventListener("change", () => this.#plot.redraw(false));
-  }
-
-  /** `range` is the time shown, `top` the least upper end of the scale, `marks` the events: {at, level}. */
-  show(times, values, { range, top, marks = [] }) {
-    this.#range = range;
-    this.#top = top;
-    this.#marks = marks;
-    this.#plot.setData([times, ...values]);
-    this.#tell();
-  }
-
-  #fit({ width, height }) {
-    if (width > 0) this.#plot.setSize({ width, height });
-  }
-
-  #tell() {
-    const { data, cursor } = this.#plot;
-    const at = cursor.idx ?? undefined;
-    const shown = this.#lines.map((line, number) => ({ ...line, value: value(data[number + 1], at) }));
-    each(this.#legend, shown, ({ name }) => name, ({ class: style }) => make("li", { class: style }), (item, line) =>
-      write(item, ["name", line.name], " ", ["value", this.words(line.value)]),
-    );
-    attribute(this.#summary, "aria-label", this.#described(data));
-  }
-
-  #described(data) {
-    const most = this.#lines.map(({ name }, number) => {
-      const known = data[number + 1].filter((each) => each != null);
-      return `${name} ${this.words(known.at(-1))}, at most ${this.words(known.length ? Math.max(...known) : null)}`;
-    });
-    return `${this.title}, the last quarter of an hour: ${most.join("; ")}`;
-  }
-
-  #options(incrs) {
-    const axis = { stroke: () => colour("soft"), font: "11px system-ui, sans-serif", ticks: { show: false } };
-    const grid = { stroke: () => colour("line"), width: 1 };
-    const words = (_, splits) => splits.map(this.words);
-    return {
-      width: 300,
-      height: 150,
-      padding: [8, 8, 0, 0],
-      legend: { show: false },
-      cursor: { y: false, drag: { x: false }, sync: { key: "pgdbpool" }, points: { size: 5 } },
-      scales: {
-        x: { time: false, range: () => this.#range },
-        y: { range: (_, low, high) => [0, Math.max(this.#top, (high ?? 0) * 1.1)] },
-      },
-      axes: [
-        { ...axis, grid: { show: false }, space: 70, size: 22, incrs: [60, 120, 300, 600], values: (_, all) => all.map(hours) },
-        { ...axis, grid, size: 52, space: 30, values: words, ...(incrs.length && { incrs }) },
-      ],
-      series: [{}, ...this.#lines.map(series)],
-      hooks: { setCursor: [() => this.#plot && this.#tell()], drawClear: [(plot) => this.#events(plot)] },
-    };
-  }
-
-  #events({ ctx, bbox, valToPos }) {
-    ctx.save();
-    ctx.lineWidth = devicePixelRatio;
-    ctx.setLineDash([2 * devicePixelRatio, 3 * devicePixelRatio]);
-    for (const { at, level } of this.#marks) {
-      const x = Math.round(valToPos(at, "x", true));
-      ctx.strokeStyle = colour(level);
-      ctx.beginPath();
-      ctx.moveTo(x, bbox.top);
-      ctx.lineTo(x, bbox.top + bbox.height);
-      ctx.stroke();
+    /** A line is {name, class, colour, dash, fill, width}; `words` writes a value, `steps` are the scale's. */
+    constructor(title, lines, { words, steps = [] }) {
+        this.#lines = lines;
+        this.words = words;
+        this.title = title;
+        this.element = make("figure", {}, make("figcaption", {}, title), this.#legend, this.#summary);
+        this.#plot = new uPlot(this.#options(steps), [[], ...lines.map(() => [])], this.#summary);
+        new ResizeObserver(([{ contentRect }]) => this.#fit(contentRect)).observe(this.#summary);
+        DARK.addEventListener("change", () => this.#plot.redraw(false));
     }
-    ctx.restore();
-  }
+
+    /** `range` is the time shown, `top` the least upper end of the scale, `marks` the events: {at, level}. */
+    show(times, values, { range, top, marks = [] }) {
+        this.#range = range;
+        this.#top = top;
+        this.#marks = marks;
+        this.#plot.setData([times, ...values]);
+        this.#tell();
+    }
+
+    #fit({ width, height }) {
+        if (width > 0) this.#plot.setSize({ width, height });
+    }
+
+    #tell() {
+        const { data, cursor } = this.#plot;
+        const shown = this.#lines.map((line, number) => ({ ...line, value: value(data[number + 1], cursor.idx) }));
+        each(
+            this.#legend,
+            shown,
+            ({ name }) => name,
+            ({ class: style }) => make("li", { class: style }),
+            (item, line) => write(item, ["name", line.name], " ", ["value", this.words(line.value)]),
+        );
+        attribute(this.#summary, "aria-label", this.#described(data));
+    }
+
+    #described(data) {
+        const most = this.#lines.map(({ name }, number) => {
+            const known = data[number + 1].filter((each) => each != null);
+            const most = known.length ? Math.max(...known) : null;
+            return `${name} ${this.words(known.at(-1))}, at most ${this.words(most)}`;
+        });
+        return `${this.title}, over time: ${most.join("; ")}`;
+    }
+
+    #options(incrs) {
+        const axis = { stroke: () => colour("soft"), font: "11px system-ui, sans-serif", ticks: { show: false } };
+        const grid = { stroke: () => colour("line"), width: 1 };
+        const words = (_, splits) => splits.map(this.words);
+        return {
+            width: 300,
+            height: 150,
+            padding: [8, 8, 0, 0],
+            legend: { show: false },
+            cursor: { y: false, drag: { x: false }, sync: { key: "pgdbpool" }, points: { size: 5 } },
+            scales: {
+                x: { time: false, range: () => this.#range },
+                y: { range: (_, low, high) => [0, Math.max(this.#top, (high ?? 0) * 1.1)] },
+            },
+            axes: [
+                { ...axis, grid: { show: false }, space: 70, size: 22, incrs: [15, 30, 60, 120, 300], values: hours },
+                { ...axis, grid, size: 52, space: 30, values: words, ...(incrs.length && { incrs }) },
+            ],
+            series: [{}, ...this.#lines.map(series)],
+            hooks: { setCursor: [() => this.#plot && this.#tell()], drawClear: [(plot) => this.#events(plot)] },
+        };
+    }
+
+    #events({ ctx, bbox, valToPos }) {
+        ctx.save();
+        ctx.lineWidth = devicePixelRatio;
+        ctx.setLineDash([2 * devicePixelRatio, 3 * devicePixelRatio]);
+        for (const { at, level } of this.#marks) {
+            const x = Math.round(valToPos(at, "x", true));
+            ctx.strokeStyle = colour(level);
+            ctx.beginPath();
+            ctx.moveTo(x, bbox.top);
+            ctx.lineTo(x, bbox.top + bbox.height);
+            ctx.stroke();
+        }
+        ctx.restore();
+    }
 }
 
-const hours = (moment) => clock(moment).slice(0, 5);
+const hours = (_, moments, __, ___, step) => moments.map((each) => clock(each).slice(0, step < 60 ? 8 : 5));
 
-const value = (values, at = values.length - 1) => values[at] ?? null;
+const value = (values, at) => (at == null ? values.findLast((each) => each != null) : values[at]);
 
 function series({ name, colour: of, dash, fill, width = 1.5 }) {
-  return {
-    label: name,
-    stroke: () => colour(of),
-    ...(fill && { fill: () => colour(fill) }),
-    width,
-    dash,
-    points: { show: false },
-  };
+    return {
+        label: name,
+        stroke: () => colour(of),
+        ...(fill && { fill: () => colour(fill) }),
+        width,
+        dash,
+        points: { show: false },
+    };
 }

@@ -1,24 +1,31 @@
 // What the charts show: the server's history, and after its end what this page saw since.
 
-const LINES = ["in_use", "idle", "waiting", "wait_p95"];
+const GAUGES = ["in_use", "idle", "waiting"];
+const LINES = [...GAUGES, "wait_p95"]; // of a few seconds each, which this page cannot count
+const SPAN = 900; // s
+const LEAST = 120; // s shown though nothing is known of them
 
 export class History {
-  #seen = [];
+    #seen = [];
 
-  add({ at, groups, history }) {
-    const now = Object.entries(groups).map(([name, group]) => [name, { ...group, wait_p95: group.wait.p95 }]);
-    if (at !== this.#seen.at(-1)?.at) this.#seen.push({ at, groups: Object.fromEntries(now) });
-    this.#seen = this.#seen.filter((each) => each.at > history.end);
-  }
+    add({ at, groups, history }) {
+        if (at !== this.#seen.at(-1)?.at) this.#seen.push({ at, groups });
+        this.#seen = this.#seen.filter((each) => each.at > Math.max(history.end, at - SPAN));
+    }
 
-  /** Moments, and the values of each line at them. */
-  of(name, { step, end, groups }) {
-    const lines = groups[name] ?? Object.fromEntries(LINES.map((line) => [line, []]));
-    const length = lines.in_use.length;
-    const past = Array.from({ length }, (_, i) => end - step * (length - 1 - i));
-    return {
-      times: [...past, ...this.#seen.map((each) => each.at)],
-      values: LINES.map((line) => [...lines[line], ...this.#seen.map((each) => each.groups[name]?.[line] ?? null)]),
-    };
-  }
+    /** Moments, the values of each line at them, and the range of time to show. */
+    of(name, { at, history: { step, end, groups } }) {
+        const lines = groups[name] ?? Object.fromEntries(LINES.map((line) => [line, []]));
+        const length = lines.in_use.length;
+        const past = Array.from({ length }, (_, i) => end - step * (length - 1 - i));
+        const times = [...past, ...this.#seen.map((each) => each.at)];
+        return {
+            times,
+            range: [Math.max(at - SPAN, Math.min(times[0], at - LEAST)), at],
+            values: LINES.map((line) => [
+                ...lines[line],
+                ...this.#seen.map((each) => each.groups[name]?.[line] ?? null),
+            ]),
+        };
+    }
 }

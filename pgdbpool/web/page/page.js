@@ -21,33 +21,49 @@ const timeouts = new Recent();
 const headline = new Headline(part("now"), part("spoken"));
 const link = new Link(part("link"), part("alarm"), headline);
 const groups = new Groups(part("groups"));
-const tables = [new Holders(part("held")), new Servers(part("servers")), new Events(part("events")), new Workers(part("workers"))];
+const tables = [
+    new Holders(part("held")),
+    new Servers(part("servers")),
+    new Events(part("events")),
+    new Workers(part("workers")),
+];
 
 function show(stats) {
-  link.heard(stats);
-  history.add(stats);
-  for (const [name, group] of Object.entries(stats.groups)) timeouts.add(name, stats.at, group.timeouts);
-  headline.show(findings(stats, (name) => timeouts.grown(name)), stats);
-  groups.show(stats, history);
-  for (const table of tables) table.show(stats);
-  advise(stats.advice);
-  write(part("extent"), extent(stats));
+    link.heard(stats);
+    history.add(stats);
+    for (const [name, group] of Object.entries(stats.groups)) timeouts.add(name, stats.at, group.timeouts);
+    headline.show(
+        findings(stats, (name) => timeouts.grown(name)),
+        stats,
+    );
+    groups.show(stats, history);
+    for (const table of tables) table.show(stats);
+    advise(stats.advice);
+    write(part("extent"), extent(stats));
 }
 
 function advise(advice) {
-  const list = part("advice").querySelector("ul");
-  each(list, advice, (line) => line, () => make("li"), (item, line) => write(item, line));
-  part("advice").hidden = !advice.length;
+    const list = part("advice").querySelector("ul");
+    each(
+        list,
+        advice,
+        (line) => line,
+        () => make("li"),
+        (item, line) => write(item, line),
+    );
+    part("advice").hidden = !advice.length;
 }
 
 function extent({ workers, groups, endpoints }) {
-  const number = (of) => Object.keys(of).length;
-  return [many(workers.length, "worker"), many(number(groups), "group"), many(number(endpoints), "server")].join(" · ");
+    const number = (of) => Object.keys(of).length;
+    return [many(workers.length, "worker"), many(number(groups), "group"), many(number(endpoints), "server")].join(
+        " · ",
+    );
 }
 
 const poll = new Poll("stats.json", show, (state) => link.show(state));
 const pause = part("pause");
 pause.addEventListener("click", () => {
-  poll.paused = !poll.paused;
-  write(pause, poll.paused ? "Go on" : "Pause");
+    poll.paused = !poll.paused;
+    write(pause, poll.paused ? "Go on" : "Pause");
 });

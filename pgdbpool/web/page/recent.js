@@ -3,15 +3,15 @@
 const SPAN = 60; // s
 
 export class Recent {
-  #seen = new Map();
+    #seen = new Map();
 
-  add(name, at, total) {
-    const seen = (this.#seen.get(name) ?? []).filter((each) => each.at >= at - SPAN && each.total <= total);
-    this.#seen.set(name, [...seen, { at, total }]);
-  }
+    add(name, at, total) {
+        const seen = (this.#seen.get(name) ?? []).filter((each) => each.at >= at - SPAN && each.total <= total);
+        this.#seen.set(name, [...seen, { at, total }]);
+    }
 
-  grown(name) {
-    const seen = this.#seen.get(name) ?? [];
-    return seen.length ? seen.at(-1).total - seen[0].total : 0;
-  }
+    grown(name) {
+        const seen = this.#seen.get(name) ?? [];
+        return seen.length ? seen.at(-1).total - seen[0].total : 0;
+    }
 }

@@ -1,39 +1,46 @@
-// Tables that stay tables where the screen is narrow: page.css then shows each row as a card, and the roles say what it is.
+// Tables that stay tables where the screen is narrow: page.css then shows each row as a card, the roles say what it is.
 
-import { each, make } from "./dom.js";
+import { each, make, write } from "./dom.js";
 
 export class Table {
-  #columns;
-  #body;
+    #columns;
+    #body = make("tbody", { role: "rowgroup" });
 
-  /** A column is {head, fill(cell, row), class}; the first one names its row. */
-  constructor(caption, columns, style = "") {
-    this.#columns = columns;
-    this.#body = make("tbody", { role: "rowgroup" });
-    const heads = columns.map(({ head, class: name = "" }) => make("th", { scope: "col", role: "columnheader", class: name }, head));
-    this.element = make(
-      "table",
-      { role: "table", class: style },
-      make("caption", {}, caption),
-      make("thead", { role: "rowgroup" }, make("tr", { role: "row" }, ...heads)),
-      this.#body,
-    );
-  }
+    /** A column is {head, class} and `of(row)`, a string or the pieces of `write`, or else `paint(cell, row)`. */
+    constructor(caption, columns, style) {
+        this.#columns = columns;
+        const heads = columns.map(({ head, class: name = "" }) =>
+            make("th", { scope: "col", role: "columnheader", class: name }, head),
+        );
+        const head = make("thead", { role: "rowgroup" }, make("tr", { role: "row" }, ...heads));
+        this.element = make("table", { role: "table", class: style }, make("caption", {}, caption), head, this.#body);
+    }
 
-  show(rows, key) {
-    each(this.#body, rows, key, () => this.#begin(), (line, row) => this.#fill(line, row));
-  }
+    show(rows, key) {
+        each(
+            this.#body,
+            rows,
+            key,
+            () => this.#begin(),
+            (line, row) => this.#fill(line, row),
+        );
+    }
 
-  #begin() {
-    const cells = this.#columns.map(({ head, class: name = "" }, number) =>
-      number
-        ? make("td", { role: "cell", class: name, "data-head": head })
-        : make("th", { role: "rowheader", scope: "row", class: name, "data-head": head }),
-    );
-    return make("tr", { role: "row" }, ...cells);
-  }
+    /** The first cell names its row. */
+    #begin() {
+        const cells = this.#columns.map(({ head, class: name = "" }, number) =>
+            number
+                ? make("td", { role: "cell", class: name, "data-head": head })
+                : make("th", { role: "rowheader", scope: "row", class: name }),
+        );
+        return make("tr", { role: "row" }, ...cells);
+    }
 
-  #fill(line, row) {
-    this.#columns.forEach(({ fill }, number) => fill(line.children[number], row));
-  }
+    #fill(line, row) {
+        this.#columns.forEach(({ of, paint = (cell) => write(cell, ...pieces(of(row))) }, number) =>
+            paint(line.children[number], row),
+        );
+    }
 }
+
+const pieces = (told) => (Array.isArray(told) ? told : [told]);
