@@ -15,6 +15,7 @@ from pgdbpool.access.desk import Desk
 from pgdbpool.access.dialogue import BLOCK_ENDS, Dialogue, begin
 from pgdbpool.access.hold import Hold
 from pgdbpool.access.outcome import Tracked, place_of, tracked
+from pgdbpool.access.request import bounded
 from pgdbpool.access.results import Result, answer
 from pgdbpool.access.scribe import scribe
 from pgdbpool.access.statements import milliseconds, plain
@@ -192,5 +193,5 @@ class Lease(Hold):
                 dialogue.scribe.hand_out(self._owner)
             session, managed = dialogue.session, bool(dialogue.blocks) or not dialogue.autocommit
             if not session.raw.is_lent:
-                lend(session, limit_of(dialogue.query_timeout), managed=managed)
+                lend(session, limit_of(dialogue.query_timeout), managed=managed, bounded=bounded)
             return session.raw
