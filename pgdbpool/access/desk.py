@@ -249,5 +249,7 @@ class Desk:
             return ""  # it might stay with a server session that the next transaction of somebody else gets
         if joinable:
             return f"SET LOCAL statement_timeout = {query_timeout:d};\n"  # until the end of the message
-        session.execute(f"SET statement_timeout = {query_timeout:d}", None, MOMENT)
+        session.execute(
+            f"SET statement_timeout = {query_timeout:d}", None, min(MOMENT, limit_of(query_timeout) or MOMENT)
+        )
         return ""

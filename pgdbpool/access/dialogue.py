@@ -210,8 +210,19 @@ class Dialogue:
         with suppress(psycopg2.Error):
             self.session.execute("BEGIN; ROLLBACK TO SAVEPOINT pgdbpool_failed", None, limit_of(self.query_timeout))
 
+    def prepare(self) -> None:
+        """Send what is due before a statement, for those who do not speak through this dialogue."""
+        if self.autocommit:
+            self.ensure_read_only()
+        else:
+            self.open_transaction()
+        session, limit = self.session, self.limited()
+        self._varied = self._varied or limit != session.query_timeout
+        if self._varied and session.pooled_by is None and not session.failed:
+            self.send(f"SET {'' if session.idle else 'LOCAL '}statement_timeout = {limit:d}")
+
     def open_transaction(self) -> None:
-        """Send the BEGIN that is due, for those who do not speak through this dialogue."""
+        """Send the BEGIN that is due."""
         if self.session.idle:
             self.send(self.opening)
 

@@ -10,14 +10,14 @@ from typing import Any
 import psycopg2
 from psycopg2 import extensions
 
-from pgdbpool.access.desk import MOMENT, Desk
+from pgdbpool.access.desk import Desk
 from pgdbpool.access.hold import Hold
-from pgdbpool.access.request import bounded, check_deadline
+from pgdbpool.access.request import Request, bounded, check_deadline
 from pgdbpool.access.scribe import Scribe, scribe
 from pgdbpool.access.statements import aborted, lost, refuse_lost_commit
 from pgdbpool.driver.cleaning import end_transaction
 from pgdbpool.driver.guarded import lend, take_back
-from pgdbpool.driver.session import Session
+from pgdbpool.driver.session import Session, limit_of
 from pgdbpool.engine.loans import Loans
 from pgdbpool.engine.owners import present_owner
 from pgdbpool.errors import PoolError, PoolTimeout
@@ -48,7 +48,8 @@ class Borrowed(Hold):
             self._scribe.hand_out(self._owner)
         try:
             self._tenancy = lend(session, session.limit, bounded=bounded)
-            self._vary(session)
+            if self._owner.request is not None:
+                self._vary(session, self._owner.request)
             if not self._autocommit:
                 _set_autocommit(raw, False)
             if self._read_only:
@@ -58,17 +59,15 @@ class Borrowed(Hold):
             raise
         return raw
 
-    def _vary(self, session: Session) -> None:
-        """The server's side of a request's deadline, as it is now."""
-        limit = (
-            session.query_timeout
-            if self._owner.request is None
-            else self._owner.request.answer_in(session.query_timeout)
-        )
+    def _vary(self, session: Session, request: Request) -> None:
+        """The server's side of the request's deadline, as it is now."""
+        limit = request.answer_in(session.query_timeout)
         self._varied = limit != session.query_timeout and session.pooled_by is None
         if self._varied:
-            with suppress(psycopg2.Error):  # a lost connection is found by who uses it
-                session.execute(f"SET statement_timeout = {limit:d}", None, MOMENT)
+            try:
+                session.execute(f"SET statement_timeout = {limit:d}", None, limit_of(limit))
+            except psycopg2.Error as error:
+                raise lost(session, error, wrote=False, doing="its checkout") from error
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         self.leave(commit=error is None)
@@ -133,6 +132,7 @@ class Borrowed(Hold):
     def _give_back(self, slot: Slot, soiled: bool = False) -> None:
         raw = self.raw
         soiled = take_back(raw) or soiled or self._varied
+        self._varied = False
         if self._scribe is not None:
             self._scribe.close()
         if not (soiled or raw.autocommit or raw.closed):

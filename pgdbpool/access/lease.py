@@ -184,11 +184,8 @@ class Lease(Hold):
         """
         with self.at_work() as dialogue:
             dialogue.settle_stream()
-            if dialogue.autocommit:
-                dialogue.ensure_read_only()
-            else:
-                dialogue.open_transaction()
             dialogue.soiled = dialogue.wrote = True
+            dialogue.prepare()
             if dialogue.scribe is not None:
                 dialogue.scribe.hand_out(self._owner)
             session, managed = dialogue.session, bool(dialogue.blocks) or not dialogue.autocommit

@@ -32,16 +32,22 @@ class Request:
     is the last that said that the database is exhausted or away, or that time is up; after an ``InDoubt`` it stays that.
     """
 
-    __slots__ = ("_began", "_ends", "_held", "_seconds", "error")
+    __slots__ = ("_began", "_born", "_ends", "_held", "_seconds", "error")
 
     def __init__(self, seconds: float | None) -> None:
-        self._began, self._seconds = monotonic(), seconds
+        self._born = self._began = monotonic()
+        self._seconds = seconds
         self._ends = _FOREVER if seconds is None else self._began + seconds
         self._held: dict[Slot, tuple[int, Group, Owner]] = {}
         self.error: Exception | None = None
         outer: Request | None = present_owner().request
         if outer is not None and outer._ends < self._ends:
             self._began, self._seconds, self._ends = outer._began, outer._seconds, outer._ends
+
+    @property
+    def age(self) -> float:
+        """Seconds since it began."""
+        return monotonic() - self._born
 
     @contextmanager
     def under_way(self) -> Iterator[None]:

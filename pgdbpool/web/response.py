@@ -80,7 +80,8 @@ class Response:
         headers, body = response(said, self._environ)
         self._pass(STATUS, headers, exc_info)
         self.instead = body
-        log.warning("answered 503, the database is %s: %s", said.kind, " ".join(str(cause).split()))
+        after, message = self._request.age, " ".join(str(cause).split())
+        log.warning("answered 503 (%s) after %.2f s: %s", said.kind, after, message)
 
     def _pass(self, status: str, headers: Headers, exc_info: Any) -> None:
         said = status, [*headers, *self._more()]
