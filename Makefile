@@ -12,7 +12,7 @@ PEERS ?=
 SEEDS ?=
 VENV ?= .venv$(subst /,-,$(PYTHON:%=-%))
 
-.PHONY: help demo test coverage faults soak bench lint format types docs wheel contract dialect ci clean
+.PHONY: help demo test browser coverage faults soak bench lint format types docs wheel contract dialect ci clean
 .DELETE_ON_ERROR:
 
 help:
@@ -31,6 +31,9 @@ demo: $(VENV)-demo/ready ## the example shop on a real PostgreSQL, until Ctrl-C
 
 test: $(VENV)-test/ready ## the whole test suite
 	@"$(VENV)-test/bin/python" -m pytest $(ARGS)
+
+browser: $(VENV)-browser/ready ## the status page in a real Chromium; `-m tests.browser.screenshots` makes its pictures
+	@PGDBPOOL_TEST_BROWSER=required "$(VENV)-browser/bin/python" -m pytest tests/browser $(ARGS)
 
 coverage: $(VENV)-test/ready ## the test suite, then the lines and branches that it did not reach
 	@"$(VENV)-test/bin/python" -m coverage erase

@@ -20,10 +20,12 @@ from benchmarks import (
     failover,
     lost,
     machine,
+    metrics,
     roundtrips,
     rows,
     scale,
     shares,
+    statistics,
     threads,
     web,
 )
@@ -42,8 +44,10 @@ MEASURES: dict[str, Callable[[Server, int | None], Row]] = {
     "choosing": choosing.measure,
     **lost.MEASURES,
     "absent": absent.measure,
+    "metrics": metrics.measure,
     **failover.MEASURES,
     **causal.MEASURES,
+    **statistics.MEASURES,
 }
 
 

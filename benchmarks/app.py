@@ -10,14 +10,21 @@ from typing import Any
 import psycopg2
 
 import pgdbpool
+from benchmarks.uncounted import make_uncounted
 
 APP, DSN, CONNECTIONS = "PGDBPOOL_BENCH_APP", "PGDBPOOL_BENCH_APP_DSN", 8
-POOLED, DEDICATED = "pgdbpool", "a connection per thread"
+POOLED, UNCOUNTED, DEDICATED = "pgdbpool", "pgdbpool without statistics", "a connection per thread"
 _SQL = "SELECT id, name, price, stock FROM pgdbpool_bench WHERE id = %s"
 
 
 def _pooled(dsn: str) -> Callable[[int], Any]:
     pgdbpool.init({"db": {"dsn": dsn}, "groups": {"web": {"connection_count": CONNECTIONS}}})
+    return lambda number: pgdbpool.query(_SQL, (number,)).one()
+
+
+def _uncounted(dsn: str) -> Callable[[int], Any]:
+    groups = {"web": {"connection_count": CONNECTIONS, "min_connections": 0}}
+    make_uncounted(pgdbpool.init({"db": {"dsn": dsn}, "groups": groups, "stats_dir": None}))
     return lambda number: pgdbpool.query(_SQL, (number,)).one()
 
 
@@ -37,7 +44,7 @@ def _dedicated(dsn: str) -> Callable[[int], Any]:
 
 def make() -> Callable[..., Iterable[bytes]]:
     """The WSGI application that the environment asks for."""
-    read = {POOLED: _pooled, DEDICATED: _dedicated}[os.environ[APP]](os.environ[DSN])
+    read = {POOLED: _pooled, UNCOUNTED: _uncounted, DEDICATED: _dedicated}[os.environ[APP]](os.environ[DSN])
 
     def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         _, name, price, stock = read(int(environ["PATH_INFO"].lstrip("/")))

@@ -22,7 +22,7 @@ from benchmarks.rounds import in_turns
 from benchmarks.server import Server
 from pgdbpool.demo import processes
 
-__all__ = ["gunicorn", "measure"]
+__all__ = ["drive", "gunicorn", "measure"]
 
 ROUNDS = 25
 _THREADS = 16
@@ -37,7 +37,7 @@ def measure(server: Server, rounds: int | None) -> Row:
         for name in (app.POOLED, app.DEDICATED):
             environment = {app.APP: name, app.DSN: server.dsn}
             ports[name] = stack.enter_context(gunicorn("benchmarks.app:make()", environment, threads=_THREADS))
-        results = in_turns({name: partial(_drive, port) for name, port in ports.items()}, rounds or ROUNDS)
+        results = in_turns({name: partial(drive, port) for name, port in ports.items()}, rounds or ROUNDS)
     return _row(results)
 
 
@@ -102,7 +102,8 @@ def _wait(child: subprocess.Popen[bytes], port: int) -> None:
     raise RuntimeError("gunicorn does not serve the application; what it says of that is on standard error")
 
 
-def _drive(port: int, seconds: float = _SECONDS) -> dict[str, float]:
+def drive(port: int, seconds: float = _SECONDS) -> dict[str, float]:
+    """Load for so many seconds; requests a second, and how long they took, in ms."""
     command = [sys.executable, "-m", "benchmarks.load", str(port), str(_THREADS), str(seconds)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 30)
     if done.returncode:

@@ -18,7 +18,8 @@ from pgdbpool.engine.owners import open_transaction, present_owner
 from pgdbpool.engine.single import Single
 from pgdbpool.engine.threaded import Threaded
 from pgdbpool.errors import PoolError, PoolTimeout, UnconfiguredGroupError
-from pgdbpool.report import figures, plan, probing
+from pgdbpool.report import plan, probing
+from pgdbpool.report.reporter import Reporter
 
 
 class Pool:
@@ -35,6 +36,7 @@ class Pool:
         groups = self._options.groups
         self._desks: dict[str | None, Desk] = {name: Desk(self, self._engine, each) for name, each in groups.items()}
         self._desks[None] = self._desks[self._options.default_group]
+        self._reporter = self._engine.reporter = Reporter(self._engine)
         self._engine.start()
         if wait is not None:
             self._wait(wait)
@@ -198,7 +200,15 @@ class Pool:
 
     def stats(self) -> dict[str, Any]:
         """Figures of every group and endpoint, JSON-serialisable; times in seconds, counters since the start."""
-        return figures.stats(self._engine)
+        return self._reporter.stats()
+
+    def host_figures(self) -> dict[str, Any]:
+        """Internal: the figures of all workers of this host, in buckets."""
+        return self._reporter.host()
+
+    def unserved(self) -> dict[str, str | None]:
+        """Internal: by group, why it cannot be served now, or None where it can; from memory."""
+        return self._reporter.unserved()
 
     def explain(self, workers: int | None = None) -> str:
         """The plan that the configuration amounts to; for ``workers`` processes, else ``WEB_CONCURRENCY``'s."""

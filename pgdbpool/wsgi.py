@@ -1,5 +1,6 @@
-"""For WSGI applications: ``Middleware``, by which a client sees in its next request what it wrote in its last one."""
+"""For WSGI applications: ``Middleware``, by which a client sees what it wrote before, and ``status_app``, the page."""
 
 from pgdbpool.web.middleware import Middleware
+from pgdbpool.web.status import status_app
 
-__all__ = ["Middleware"]
+__all__ = ["Middleware", "status_app"]

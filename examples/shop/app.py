@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
 import pgdbpool
-from pgdbpool.wsgi import Middleware
+from pgdbpool.wsgi import Middleware, status_app
 
 from . import pages, schema, store
 
@@ -43,6 +43,7 @@ pgdbpool.init(
 )
 
 _LONGEST_FORM = 4096  # bytes
+_COUNTING = 8.0  # seconds
 
 
 class Page(NamedTuple):
@@ -70,7 +71,17 @@ def _shop(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterab
     return [] if environ["REQUEST_METHOD"] == "HEAD" else [text]
 
 
-application = Middleware(_shop, secret=os.environ.get("SHOP_SECRET"))
+_front = Middleware(_shop, secret=os.environ.get("SHOP_SECRET"))
+_status = status_app()
+
+
+def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """The shop; below /pool/ what an operator wants to see. The shop asks nobody who he is: do not mount it so in public."""
+    path = environ.get("PATH_INFO", "")
+    if path == "/pool" or path.startswith("/pool/"):
+        inside = {"SCRIPT_NAME": environ.get("SCRIPT_NAME", "") + "/pool", "PATH_INFO": path.removeprefix("/pool")}
+        return _status({**environ, **inside}, start_response)
+    return _front(environ, start_response)
 
 
 def _answered(environ: dict[str, Any]) -> Page:
@@ -135,6 +146,11 @@ def _restock(environ: dict[str, Any], number: int) -> Page:
     return _see(f"/product/{number}")
 
 
+def _count(environ: dict[str, Any], number: int) -> Page:
+    store.count(number, _COUNTING)
+    return _see(f"/product/{number}")
+
+
 def _server(rows: list[Any]) -> str:
     return str(rows[0]["server"]) if rows else ""
 
@@ -167,4 +183,5 @@ _ROUTES: list[tuple[str, str, Callable[..., Page]]] = [
     ("GET", r"/product/(\d{1,9})", _product),
     ("POST", r"/product/(\d{1,9})/order", _order),
     ("POST", r"/product/(\d{1,9})/restock", _restock),
+    ("POST", r"/product/(\d{1,9})/count", _count),
 ]

@@ -47,7 +47,7 @@ th, td { text-align: left; padding: .4rem .8rem .4rem 0; border-bottom: 1px soli
 </style>
 </head>
 <body>
-<header><strong>Corner shop</strong> <a href="/">Products</a> <a href="/orders">Orders</a></header>
+<header><strong>Corner shop</strong> <a href="/">Products</a> <a href="/orders">Orders</a> <a href="/pool/">Pool</a></header>
 <main>
 <h1>$title</h1>
 $body
@@ -71,7 +71,8 @@ _PRODUCT = Template("""<p>$about</p>
 <label>How many <input name="n" type="number" inputmode="numeric" min="1" max="99" value="1" required></label>
 <button>Order</button>
 </form>
-<form method="post" action="/product/$id/restock"><p><button class="plain">Restock: 5 more</button></p></form>""")
+<form method="post" action="/product/$id/restock"><p><button class="plain">Restock: 5 more</button></p></form>
+<form method="post" action="/product/$id/count"><p><button class="plain">Take stock: 8 seconds</button></p></form>""")
 
 _ORDER = Template("<tr><td>$id</td><td>$placed</td><td>$customer</td><td>$n &times; $name</td><td>$total</td></tr>")
 

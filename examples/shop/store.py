@@ -7,6 +7,7 @@ standby for a moment. That is good enough to look at: an order asks the primary 
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pgdbpool
@@ -65,3 +66,14 @@ def order(form: str, number: int, customer: str, n: int) -> int:
 def restock(number: int, n: int) -> None:
     """Add pieces to a product's stock, to 999 at most."""
     pgdbpool.query("UPDATE stock SET n = least(n + %s, 999) WHERE product = %s", (n, number))
+
+
+def count(number: int, seconds: float) -> None:
+    """Take stock: nobody may order the product meanwhile.
+
+    How not to do it: a connection is held, and a row locked, while a person counts. The pool's page shows who does that,
+    and who waits for it.
+    """
+    with pgdbpool.transaction() as db:
+        db.query("SELECT n FROM stock WHERE product = %s FOR UPDATE", (number,)).one()
+        time.sleep(seconds)

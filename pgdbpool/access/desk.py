@@ -91,6 +91,7 @@ class Desk:
             if request is not None:
                 request.note(error)
             raise
+        slot.reads += 1
         if not self.causal.told and slot.shelf.source.role == "standby":
             self.causal.tell(self.group.name)
         return slot
@@ -172,7 +173,7 @@ class Desk:
                 only_reads = verdict.reads and simple if read_only is None else read_only
                 soiled = not (verdict.clean and simple and (limit == session.limit or verdict.joinable))
                 sent = True
-                cursor = session.execute(prefix + sql if prefix else sql, params, limit)
+                cursor = session.run(prefix + sql if prefix else sql, params, limit)
                 if not (reads or only_reads) and self.causal.wanted and may_write_to(slot):
                     self._note(owner, verdict)
                 return answer(cursor)

@@ -179,7 +179,7 @@ class Dialogue:
         limit = self.limited() if limit is None else limit
         self.pending = True
         try:
-            cursor = session.execute("".join(parts), params, limit_of(limit))
+            cursor = session.run("".join(parts), params, limit_of(limit))
         except Exception as error:
             if session.lost:
                 doing = "a COMMIT" if parts[0].startswith("COMMIT") else "a statement"

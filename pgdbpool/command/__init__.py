@@ -1,1 +1,1 @@
-"""The command line: ``pgdbpool demo``, ``check`` and ``explain``."""
+"""The command line: ``pgdbpool demo``, ``check``, ``explain`` and ``top``."""

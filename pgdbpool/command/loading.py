@@ -32,7 +32,7 @@ def load(source: str) -> Any:
         return _attribute(source)
     except OSError as error:
         raise ConfigError(f"{source}: {error.strerror}") from error
-    except ValueError as error:  # both parsers' errors; their messages hold a place, not the text
+    except (ValueError, RecursionError) as error:  # both parsers' errors; their messages hold a place, not the text
         if isinstance(error, ConfigError):
             raise
         raise ConfigError(f"{source}: not valid {path.suffix[1:].upper()}: {_place(error)}") from None
@@ -46,7 +46,7 @@ def _toml(path: Path) -> Any:
     return reader.loads(path.read_text(encoding="utf-8"))
 
 
-def _place(error: ValueError) -> str:
+def _place(error: Exception) -> str:
     if isinstance(error, json.JSONDecodeError):
         return f"{error.msg}, line {error.lineno}, column {error.colno}"
     return type(error).__name__
@@ -66,7 +66,10 @@ def _attribute(source: str) -> Any:
         raise ConfigError(f"{source}: {error.msg}, line {error.lineno} of {error.filename}") from None
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"{source}: {error}") from error
-    except Exception as error:  # of the module itself: neither its text nor its lines, which may hold a password
+    except (
+        Exception,
+        SystemExit,
+    ) as error:  # of the module itself: neither its text nor its lines, which may hold a password
         frames = traceback.extract_tb(error.__traceback__)
         at = ([frame for frame in frames if frame.name == "<module>"] or frames)[-1]
         raise ConfigError(f"{source}: {type(error).__name__}, line {at.lineno} of {at.filename}") from None

@@ -2,79 +2,91 @@
 
 from __future__ import annotations
 
-import argparse
-import json
+import io
+import os
 import sys
-from collections.abc import Sequence
-from typing import Any
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Sequence
 
-from pgdbpool import ConfigError, Pool
-from pgdbpool.command.loading import load
-from pgdbpool.config import parse
-from pgdbpool.report.plan import explain
+from pgdbpool import ConfigError
+from pgdbpool.command.arguments import port, seconds, workers
+from pgdbpool.command.check import check
+from pgdbpool.command.explain import explain
+from pgdbpool.command.failing import Failed
+from pgdbpool.command.top import top
+from pgdbpool.command.words import printable
 
 __all__ = ["main"]
 
 _CONFIG = "module:attribute, or a .json or .toml file"
+_INTERRUPTED, _NO_READER = 130, 141  # as the shell has it of SIGINT and SIGPIPE
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 0 for yes, 1 for no (a server that does not answer), 2 for a command or configuration that is wrong."""
-    chosen = _parser().parse_args(arguments)
+    _write_what_can_be_written()
     try:
-        return int(chosen.run(chosen))
+        return _run(arguments)
+    except Failed as error:
+        return _told(error, error.status)
     except ConfigError as error:
-        print(f"pgdbpool: {error}", file=sys.stderr)
-        return 2
+        return _told(error, 2)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what the interpreter has yet to write
+        return _NO_READER
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="pgdbpool", description="An in-process PostgreSQL connection pool for psycopg2."
-    )
+def _run(arguments: Sequence[str] | None) -> int:
+    try:
+        chosen = _parser().parse_args(arguments)
+        return int(chosen.run(chosen))
+    finally:
+        print(end="", flush=True)  # here, where it is known what to do if nobody reads it
+
+
+def _write_what_can_be_written() -> None:
+    """Where the terminal's encoding has no … or ×, it gets a ? in place of an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def _told(error: Exception, status: int) -> int:
+    for line in str(error).split("\n"):
+        print(f"pgdbpool: {printable(line)}", file=sys.stderr)
+    return status
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(prog="pgdbpool", description="An in-process PostgreSQL connection pool for psycopg2.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    demo = commands.add_parser("demo", help="start a PostgreSQL and an example shop (extra: demo)")
-    demo.add_argument("--port", type=_port, default=None, help="of the shop; 0 for any free one (8080)")
-    demo.add_argument("--duration", type=float, default=None, metavar="S", help="stop after S seconds")
-    demo.set_defaults(run=_demo)
-    check = commands.add_parser("check", help="ask every server of a configuration, now")
-    check.add_argument("config", metavar="CONFIG", help=_CONFIG)
-    check.add_argument("--json", action="store_true", help="for programs")
-    check.set_defaults(run=_check)
-    plan = commands.add_parser("explain", help="say what a configuration amounts to")
+
+    def command(name: str, run: Callable[[Namespace], int], text: str) -> ArgumentParser:
+        made: ArgumentParser = commands.add_parser(name, help=text, description=text)
+        made.set_defaults(run=run)
+        return made
+
+    demo = command("demo", _demo, "start a PostgreSQL and an example shop (extra: demo)")
+    demo.add_argument("--port", type=port, default=None, help="of the shop; 0 for any free one (8080)")
+    demo.add_argument("--duration", type=seconds(0), default=None, metavar="S", help="stop after S seconds")
+    asked = command("check", check, "ask every server of a configuration, now")
+    asked.add_argument("config", metavar="CONFIG", help=_CONFIG)
+    asked.add_argument("--json", action="store_true", help="for programs")
+    plan = command("explain", explain, "say what a configuration amounts to")
     plan.add_argument("config", metavar="CONFIG", help=_CONFIG)
-    plan.add_argument("--workers", type=int, default=None, metavar="N", help="processes (WEB_CONCURRENCY)")
-    plan.set_defaults(run=_explain)
+    plan.add_argument("--workers", type=workers, default=None, metavar="N", help="processes (WEB_CONCURRENCY)")
+    plan.add_argument("--json", action="store_true", help="for programs")
+    live = command("top", top, "watch a status page in the terminal (extra: top)")
+    live.add_argument("url", metavar="URL", help="where status_app is mounted, such as http://127.0.0.1:8080/pool/")
+    live.add_argument("--interval", type=seconds(0.1), default=None, metavar="S", help="seconds between two looks (1)")
+    live.add_argument("--once", action="store_true", help="print it and end; so it is in a pipe, too")
+    live.add_argument("--json", action="store_true", help="for programs; with --interval one line each time")
     return parser
 
 
-def _port(text: str) -> int:
-    port = int(text)
-    if not 0 <= port <= 65535:
-        raise argparse.ArgumentTypeError(f"{port} is no port: 0 to 65535")
-    return port
-
-
-def _demo(chosen: argparse.Namespace) -> int:
+def _demo(chosen: Namespace) -> int:
     from pgdbpool.demo.launch import run
 
     return run(chosen.port, chosen.duration)
-
-
-def _check(chosen: argparse.Namespace) -> int:
-    config = load(chosen.config)
-    with Pool({**config, "type": "non-threaded"} if isinstance(config, dict) else config) as pool:
-        answers = pool.check()
-    print(json.dumps(answers, indent=2) if chosen.json else "\n".join(_line(*each) for each in answers.items()))
-    return 0 if all(answer["ok"] for answer in answers.values()) else 1
-
-
-def _line(label: str, answer: dict[str, Any]) -> str:
-    if not answer["ok"]:
-        return f"{label}  FAILED  {answer['error']}"
-    return f"{label}  ok  {answer['role']}  PostgreSQL {answer['server_version']}  {answer['round_trip'] * 1000:.2f} ms"
-
-
-def _explain(chosen: argparse.Namespace) -> int:
-    print(explain(parse(load(chosen.config)), chosen.workers))
-    return 0

@@ -155,8 +155,7 @@ class PoolOptions:
     type: `non-threaded`: one thread per process uses the pool; no locks and no background threads
     endpoints: the servers
     groups: the groups of connections; the one called `default`, or else the first, serves calls that name none
-    stats_dir (default: a private temporary folder): folder in which the workers of a host put their figures; None:
-        nowhere (no effect yet)
+    stats_dir (default: a private temporary folder): folder in which the workers of a host put their figures; None: nowhere
     """
 
     type: str = key("threaded", word("threaded", "non-threaded"))

@@ -52,7 +52,7 @@ def _serve(stack: ExitStack, say: _Progress, signals: Signals, port: int | None,
         wait_until_it_answers(server, number)
     say("the shop answers")
     end = "Ctrl-C ends it." if duration is None else f"It ends after {duration:g} s, or by Ctrl-C."
-    print(f"\n    http://127.0.0.1:{number}/\n\n{end}", flush=True)
+    print(f"\n    http://127.0.0.1:{number}/\n    http://127.0.0.1:{number}/pool/\n\n{end}", flush=True)
     with signals.heard(), suppress(subprocess.TimeoutExpired):
         raise NotServing(f"gunicorn ended by itself, with status {server.wait(duration)}")
     say("stopping")

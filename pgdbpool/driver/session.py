@@ -75,6 +75,7 @@ class Session:
         self.in_recovery = False  # as far as the server has reported
         self.read_only = False  # whether its transactions are so unless they say otherwise; before on_connect
         self.client_side: dict[str, Any] = {}
+        self.took: Callable[[float], Any] = float  # told of each statement's seconds; which does nothing
         self.restore: str | None = ""
 
     def __repr__(self) -> str:
@@ -115,6 +116,14 @@ class Session:
         finally:
             self.deadline = 0.0
         return cursor
+
+    def run(self, text: Any, params: Any, limit: float) -> Any:
+        """``execute`` of what a user says, which is timed."""
+        began = monotonic()
+        try:
+            return self.execute(text, params, limit)
+        finally:
+            self.took(monotonic() - began)
 
     def ask(self, text: str, params: Any, limit: float) -> list[tuple[Any, ...]]:
         """The rows of a question of the pool's own. Raises ``Refused``, or psycopg2's error where the session is lost."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from pgdbpool.engine.timing import Timing
 from pgdbpool.errors import DBOfflineError, PoolClosed, PoolError
 from pgdbpool.waiting import (
     CLEANING,
@@ -49,13 +50,11 @@ class Hooks:
 
 @dataclass
 class Tally:
-    """Counters of waits since the start, guarded by the group's lock; checkouts and holds are counted in the slots."""
+    """Waits since the start: those that got a connection, and those that came to nothing; guarded by the group's lock."""
 
+    waits: int = 0
     timeouts: int = 0
     errors: int = 0
-    waits: int = 0
-    waited: float = 0.0
-    longest_wait: float = 0.0
 
 
 class Books:
@@ -72,6 +71,7 @@ class Books:
         self.shelves = shelves
         self.size = size
         self.closed = False
+        self.wait = Timing()  # of those who did not get a connection at once
         self.routes = [Route(need) for need in dict.fromkeys(needs)]
         self.writing, self.reading = self.routes[0], self.routes[-1]
         self._restart()
@@ -166,10 +166,8 @@ class Books:
         waiter = first.line.popleft()
         slot.rest = IDLE
         self._lend(slot, waiter.owner, now)
-        tally, waited = self.tally, now - waiter.since
-        tally.waits += 1
-        tally.waited += waited
-        tally.longest_wait = max(tally.longest_wait, waited)
+        self.wait.note(now - waiter.since)
+        self.tally.waits += 1
         waiter.settle(slot)
         return True
 
@@ -252,7 +250,7 @@ class Books:
             if slot.owner is None:
                 slot.shelf.idle.remove(slot)
             else:
-                slot.held += now - slot.since
+                slot.note(now - slot.since)
             slot.rest = CLEANING
             slot.owner = slot.holder = slot.place = None
             slot.since = now
@@ -271,7 +269,7 @@ class Books:
             slot.owner = None
             slot.shelf.members.remove(slot)
             slot.shelf.past_turns += slot.turn
-            slot.shelf.past_held += slot.held
+            slot.shelf.past_reads += slot.reads
             self._send_home()  # with the last one may go what was left of hope
             grow = self._wants(slot.shelf)
         if news:
@@ -356,10 +354,10 @@ class Books:
             return [slot for shelf in shelves or self.shelves for slot in shelf.members]
 
     @contextmanager
-    def frozen(self) -> Iterator[tuple[list[Shelf], int, Tally]]:
-        """The shelves, the number of waiters and the tally of one moment, for reading under the lock: arithmetic only."""
+    def frozen(self) -> Iterator[tuple[list[Shelf], list[float], Tally]]:
+        """The shelves, since when who waits, and the tally, all of one moment; read under the lock: arithmetic only."""
         with self._lock:
-            yield self.shelves, self.waiting(), self.tally
+            yield self.shelves, [waiter.since for route in self.routes for waiter in route.line], self.tally
 
     def waiting(self) -> int:
         return sum(len(route.line) for route in self.routes)
@@ -387,6 +385,8 @@ class Books:
                 slot.owner = None
                 theirs.append(slot.resource)
             shelf.members, shelf.idle, shelf.opening, shelf.hopeless, shelf.short = [], [], 0, None, False
+            shelf.past_turns = shelf.past_reads = 0
+        self.wait.restart()
         self._restart()
         return theirs
 

@@ -56,8 +56,11 @@ class Causal:
         self.life = life
         self.wanted = wanted
         self.carried = False
-        # Have the standbys looked at until that time; and first the primary, if the mark is not known.
+        # Have the standbys looked at until that time; and first the primary, if the mark is not known. None: nobody does so
+        # beside the requests.
         self.look: Callable[[float, bool], None] | None = None
+        # Until a server tells where it is, or so many seconds are over; false then.
+        self.wait: Callable[[threading.Lock, float], bool] = lambda wake, left: wake.acquire(timeout=left)
         self.told = self.closed = False
         self._in_vain: Mark | None = None
         self._in_vain_until = 0.0
@@ -148,14 +151,17 @@ class Causal:
         mark, now = self.mark_of(owner), monotonic()
         if mark is None or any(endpoint.shows(mark) for endpoint in endpoints):
             return mark
-        if self.look is None or (patience is None and not (mark.known and self._is_worth_it(now, endpoints))):
+        look = self.look
+        worth_it = look is not None and mark.known and self._is_worth_it(now, endpoints)
+        if self.closed or (patience is None and not worth_it):
             return None
         deadline = now + (_GAP if patience is None else patience)
-        self.look(deadline, mark.known)
+        if look is not None:
+            look(deadline, mark.known)
         found = self._shown_by(deadline, owner, endpoints)
-        if found is None and mark.known:
+        if found is None and mark.known and look is not None:
             self._in_vain, self._in_vain_until = mark, monotonic() + _DISCOURAGED
-            self.look(self._in_vain_until, True)
+            look(self._in_vain_until, True)
         return found
 
     def _is_worth_it(self, now: float, endpoints: Sequence[Endpoint]) -> bool:
@@ -175,7 +181,7 @@ class Causal:
                 if mark is None or any(endpoint.shows(mark) for endpoint in endpoints):
                     return mark
                 left = deadline - monotonic()
-                if left <= 0 or not wake.acquire(timeout=left):
+                if left <= 0 or not self.wait(wake, left):
                     return None
         finally:
             self._waiting.discard(me)

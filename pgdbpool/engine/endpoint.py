@@ -13,6 +13,9 @@ from pgdbpool.config import EndpointOptions
 from pgdbpool.driver.failures import ConnectFailure
 from pgdbpool.driver.place import listens
 from pgdbpool.driver.position import Position
+from pgdbpool.engine.activity import Activity
+from pgdbpool.engine.events import Events, Kind
+from pgdbpool.engine.timing import Timing
 from pgdbpool.waiting import NO_LAG, UNKNOWN, Backoff, History, Lag, Mark, Role, Standing, View
 
 log = logging.getLogger("pgdbpool.endpoint")
@@ -32,13 +35,19 @@ HOT = 1.0  # seconds before an error that lasts is tried again, however many ask
 class Endpoint:
     """One server's health, role and position. Whatever may change where requests go is told to ``changed``, outside the lock.
 
-    ``history``: the primary's, which a standby's lag is measured by.
+    ``history``: the primary's, which a standby's lag is measured by. ``connect``: how long connecting took.
     """
 
     def __init__(
-        self, options: EndpointOptions, changed: Callable[[], None] = lambda: None, history: History | None = None
+        self,
+        options: EndpointOptions,
+        changed: Callable[[], None] = lambda: None,
+        history: History | None = None,
+        events: Events | None = None,
     ) -> None:
         self.options = options
+        self._events = events or Events()
+        self.connect = Timing()
         self.label = options.label
         self.quirks: set[str] = set()
         self.role: Role = self._configured_role()
@@ -57,7 +66,7 @@ class Endpoint:
         self.last_error: BaseException | None = None
         self.last_failure: ConnectFailure | None = None
         self.failed_at = self.seen_at = self._away_since = 0.0
-        self.connects = 0
+        self.connects = self.connect_errors = 0
         self._changed = changed
         self.after_fork_in_child()
 
@@ -65,11 +74,17 @@ class Endpoint:
         # Guards all that changes. Forbidden under it: I/O, logging, user code, any other lock.
         self._lock = threading.Lock()
         self._backoff = Backoff()
+        self.connect.restart()
+        self.activity = Activity()
+        self.capacity: int | None = None  # how many connections our role may have there
         self._is_deaf = False
         self._back_at = 0.0
         self._dialled_since: float | None = None
         self.health: Health = "unknown"
         self.position: Position | None = None  # as it was last told; None while it is away
+
+    def _tell(self, kind: Kind, text: str, level: int = logging.WARNING) -> None:
+        self._events.tell(log, kind, self.label, text, level)
 
     # -- what happens to it -------------------------------------------------------------------------------------------
 
@@ -85,7 +100,7 @@ class Endpoint:
                 self._back_at = now
             elif before not in _AWAY and self.health in _AWAY:
                 self._away_since = now
-                self.position = None  # it may come back as another one
+                self.position = self.capacity = None  # it may come back as another one
         if changed:
             self._changed()
         return bool(changed)
@@ -121,9 +136,10 @@ class Endpoint:
         with self._lock:
             return self._backoff.delay(monotonic())
 
-    def connected(self) -> None:
-        """A connection of some group is open."""
+    def connected(self, took: float = 0.0) -> None:
+        """A connection of some group is open, after so many seconds."""
         self.reached()
+        self.connect.note(took)
         with self._lock:
             self.connects += 1
 
@@ -137,13 +153,14 @@ class Endpoint:
             self._backoff.succeeded()
         self._note(health="up")
         if was in ("down", "failed"):
-            log.warning("%s: back after %.1f s", self.label, monotonic() - since)
+            self._tell("back", f"back after {monotonic() - since:.1f} s")
 
     def refused(self, error: BaseException, failure: ConnectFailure, at_least: float = 0.0) -> None:
         """An attempt to connect failed; ``at_least`` so many seconds pass before the next."""
         error = error.with_traceback(None)  # its frames would keep the attempt's socket open, and the password in sight
         with self._lock:
             was = self.health
+            self.connect_errors += 1
             self._dialled_since = None
             self.last_error, self.last_failure, self.failed_at = error, failure, monotonic()
             if self._is_deaf and failure.kind != "deaf":
@@ -154,7 +171,7 @@ class Endpoint:
         keeps = failure.kind == "full" or (was == "full" and self.answers(monotonic()))
         health = "full" if keeps and was in _THERE else "failed" if failure.permanent else "down"
         if self._note(health=was if failure.kind == "descriptors" else health) or first:
-            log.warning("%s: cannot connect: %s", self.label, failure.text)
+            self._tell("down", f"cannot connect: {failure.text}")
 
     def answers(self, now: float) -> bool:
         """Whether its last probe was answered just now."""
@@ -165,7 +182,7 @@ class Endpoint:
         read_only = self.read_only if read_only is None else read_only
         role = "standby" if in_recovery else "primary"
         if self.options.role == "auto" and self._note(role=role, read_only=read_only):
-            log.info("%s is a %s%s", self.label, role, ", read-only by default" if read_only else "")
+            self._tell("role", f"is a {role}{', read-only by default' if read_only else ''}", logging.INFO)
 
     def located(self, position: Position) -> None:
         """Where it was just now; what was asked earlier and comes later is no news."""
@@ -194,22 +211,23 @@ class Endpoint:
         """Whether it belongs to another cluster, or is a primary whose time is over."""
         if self._note(foreign=foreign, fenced=fenced) and (foreign or fenced):
             why = "belongs to another cluster" if foreign else "is a primary on a timeline that has ended"
-            log.warning("%s %s: it is not used", self.label, why)
+            self._tell("cluster", f"{why}: it is not used")
 
     def overdue(self) -> None:
         """A probe is not answered."""
         if self.health in _THERE and self._note(health="silent"):
-            log.info("%s: does not answer", self.label)
+            self._tell("silent", "does not answer", logging.INFO)
 
     def answered(self) -> None:
         """A probe was answered: it is there, but for new sessions if the last attempt at one failed."""
         self.answered_at = self.seen_at = monotonic()
         if self.health not in _THERE:
             self._note(health="full" if self.health in ("down", "failed") else "up")
-            log.info("%s: answers", self.label)
+            self._tell("back", "answers", logging.INFO)
 
     def drain(self) -> None:
-        self._note(drained=True)
+        if self._note(drained=True):
+            self._tell("drain", "drained", logging.INFO)
 
     def resume(self) -> None:
         """Back to work. What it was before does not count: it is dialled at once, and tells what it is now."""
@@ -217,6 +235,7 @@ class Endpoint:
             with self._lock:
                 self._backoff.succeeded()
             self._note(drained=False, health="unknown", role=self._configured_role())
+            self._tell("drain", "back to work", logging.INFO)
 
     def _configured_role(self) -> Role:
         return "unknown" if self.options.role == "auto" else self.options.role  # type: ignore[return-value]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from time import monotonic
+from typing import Protocol
 
 from pgdbpool.config import GroupOptions, PoolOptions, checked
 from pgdbpool.driver.cleaning import clean
@@ -22,12 +23,14 @@ from pgdbpool.engine.books import Hooks
 from pgdbpool.engine.catalog import Catalog
 from pgdbpool.engine.causal import LONGEST_LIFE, Causal
 from pgdbpool.engine.endpoint import HOT, Endpoint
+from pgdbpool.engine.events import Events
 from pgdbpool.engine.group import Group
 from pgdbpool.engine.keeper import Stock
 from pgdbpool.engine.loans import Loans
 from pgdbpool.engine.monitor import PATIENCE
 from pgdbpool.engine.sentences import explained, holders
 from pgdbpool.engine.topology import Topology
+from pgdbpool.engine.worker import Worker
 from pgdbpool.errors import ConfigError
 from pgdbpool.waiting import Lag, Shelf, Size, Slot, lifetime, needs
 
@@ -39,16 +42,28 @@ _LONGEST_CLEANING = 5.0  # seconds
 _AT_EXIT = 0.4  # seconds that borrowed connections have at interpreter exit
 
 
+class Companion(Protocol):
+    """What goes with the pool, in a thread of its own or, where there is none, now and then."""
+
+    worker: Worker
+
+    def tick(self) -> float: ...
+
+    def close(self) -> None: ...
+
+
 class Engine:
     """Everything below the public names. ``Single`` does all at once; ``Threaded`` leaves what may take long to threads."""
 
     group_class: Callable[..., Group] = Group
+    reporter: Companion | None = None
     restraint = 0.0  # seconds until a server is dialled again, for each second that the failed attempt took
 
     def __init__(self, options: PoolOptions) -> None:
         self.options = options
         judges = any(group.target != "any" for group in options.groups.values())
-        self.topology = Topology(options.endpoints, self.reroute, judges)
+        self.events = Events()
+        self.topology = Topology(options.endpoints, self.reroute, judges, self.events)
         self.endpoints = self.topology.endpoints
         self.catalog = Catalog()
         self.causal = self._causal()
@@ -161,7 +176,7 @@ class Engine:
             self._recognise(endpoint, session, stock.options)
         except Unprepared as error:
             hopeless = error.__cause__
-            endpoint.connected()
+            endpoint.connected(monotonic() - began)
             log.warning("group %r: %s", stock.group.name, error)
         except Exception as error:
             if session is not None:
@@ -173,7 +188,7 @@ class Engine:
             hopeless, for_all = (error, failure.kind != "setting") if lasts else (None, False)
             endpoint.refused(error, failure, self.restraint * (monotonic() - began))
         else:
-            endpoint.connected()
+            endpoint.connected(monotonic() - began)
         finally:  # whatever was raised, also by the user's password or logging
             if session is None:
                 pause = endpoint.delay() or (HOT if hopeless is not None else 0.0)
@@ -181,6 +196,7 @@ class Engine:
                 for other in self.stocks_at(endpoint) if for_all else ():  # not what this group's own settings caused
                     other.group.despair(other.shelf, hopeless, monotonic() + pause)
             else:
+                session.took = stock.statement.note
                 stock.group.add(self._slot(stock, session))
                 self.guests.discard(session)
 
@@ -197,7 +213,7 @@ class Engine:
         now, shelf, limit = monotonic(), stock.shelf, stock.options.max_lifetime
         expires_at = now + lifetime(limit, shelf.source.connects, stock.options.connection_count) if limit else _FOREVER
         poll = session.poll if stock.options.validate != "never" else bool  # bool(0) is false: never looked at
-        return Slot(shelf, session, poll, now, expires_at)
+        return Slot(shelf, session, poll, now, expires_at, note=stock.hold.note)
 
     def bury(self, session: Session) -> None:
         """Close it, wherever it was."""
@@ -259,6 +275,8 @@ class Engine:
                 slot.resource.shut_down(CLOSED)
         for session in list(self.guests):
             session.shut_down(CLOSED)
+        if self.reporter is not None:
+            self.reporter.close()
 
     def after_fork_in_child(self) -> None:
         self.topology.after_fork_in_child()
@@ -269,6 +287,9 @@ class Engine:
         for session in theirs:
             take_back(session.raw)
             session.abandon()
+        for stock in self.stocks:
+            stock.restart()
+        self.events.after_fork_in_child()
         self._start_anew()
 
     # -- changes ------------------------------------------------------------------------------------------------------
@@ -276,6 +297,7 @@ class Engine:
     def resize(self, group: Group, count: int) -> None:
         assert group.size is not None
         group.reroute(replace(group.size, count=checked("connection_count", count)))
+        self.events.tell(log, "size", group.name, f"connection_count is {count} now", logging.INFO)
 
     def drain(self, label: str) -> None:
         self.endpoint(label).drain()

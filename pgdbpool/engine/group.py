@@ -70,7 +70,7 @@ class Group(Books):
         with self._lock:
             if slot.owner is not owner:
                 raise PoolError(NOT_BORROWED)
-            slot.held += now - slot.since
+            slot.note(now - slot.since)
             slot.since = now
             if soiled or now > slot.expires_at:
                 slot.owner = None

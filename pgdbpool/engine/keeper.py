@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from pgdbpool.config import GroupOptions
 from pgdbpool.driver.session import Session
 from pgdbpool.engine.endpoint import Endpoint
 from pgdbpool.engine.group import Group
+from pgdbpool.engine.timing import Timing
 from pgdbpool.engine.worker import Worker
 from pgdbpool.waiting import Shelf, Slot
 
@@ -23,11 +24,22 @@ _MOMENT = 0.1  # seconds until a server that somebody else is dialling is looked
 
 @dataclass(frozen=True, eq=False)
 class Stock:
-    """What one group keeps at one server."""
+    """What one group keeps at one server; how long its connections were held, and statements took."""
 
     group: Group
     shelf: Shelf
     options: GroupOptions
+    hold: Timing = field(default_factory=Timing)
+    statement: Timing = field(default_factory=Timing)
+
+    def settle(self, now: float) -> None:
+        """Count what was noted on the hot path."""
+        for timing in (self.hold, self.statement, self.group.wait):
+            timing.settle(now)
+
+    def restart(self) -> None:
+        self.hold.restart()
+        self.statement.restart()
 
 
 class Keeper:

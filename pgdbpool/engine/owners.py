@@ -9,9 +9,15 @@ from typing import Any
 
 from pgdbpool.waiting import Waiter
 
+_DEEPEST = 20  # frames
 _PACKAGE = __name__.partition(".")[0]
 # Not the whole package: the demo's shop is a user like any other.
-_ROOMS = tuple(f"{_PACKAGE}.{room}" for room in ("access.", "facade", "engine.", "driver.", "waiting.", "pool"))
+_ROOMS = tuple(
+    f"{_PACKAGE}.{room}" for room in ("access.", "facade", "engine.", "driver.", "waiting.", "report.", "pool")
+)
+
+
+Place = tuple[CodeType, int]  # code, and the instruction in it
 
 
 class Owner:
@@ -59,12 +65,12 @@ def present_owner() -> Owner:
     return _per_thread.owner
 
 
-def place_of_caller() -> tuple[CodeType, int] | None:
+def place_of_caller() -> Place | None:
     """The nearest code outside this package, as (code, instruction): the line number is worked out only if asked for."""
     return _outside(sys._getframe(2))
 
 
-def _outside(frame: FrameType | None) -> tuple[CodeType, int] | None:
+def _outside(frame: FrameType | None) -> Place | None:
     while frame is not None and _is_ours(frame.f_globals.get("__name__", "")):
         frame = frame.f_back
     return None if frame is None else (frame.f_code, frame.f_lasti)
@@ -83,7 +89,7 @@ def open_transaction(owner: Owner, desk: Any) -> Any:
     return None if reference is None else reference()
 
 
-def describe(place: tuple[CodeType, int] | None) -> str:
+def describe(place: Place | None) -> str:
     """``file:line (function)`` of a place."""
     if place is None:
         return "unknown place"
@@ -108,6 +114,17 @@ def is_at_work(owner: Owner) -> bool:
     return False
 
 
-def where_now(owner: Owner) -> tuple[CodeType, int] | None:
+def stack_now(owner: Owner) -> list[Place]:
+    """Where that thread stands now, outside this package, and who called that, innermost first; empty when it has ended."""
+    frame = sys._current_frames().get(owner.ident) if owner.alive else None
+    stack: list[Place] = []
+    while frame is not None and len(stack) < _DEEPEST:
+        if not _is_ours(frame.f_globals.get("__name__", "")):
+            stack.append((frame.f_code, frame.f_lasti))
+        frame = frame.f_back
+    return stack
+
+
+def where_now(owner: Owner) -> Place | None:
     """Where that thread stands now, outside this package; None when it has ended."""
     return _outside(sys._current_frames().get(owner.ident) if owner.alive else None)

@@ -15,6 +15,7 @@ from pgdbpool.engine.owners import Owner
 from pgdbpool.waiting import Route, Shelf, Slot
 
 _LOOK = 0.1  # seconds between two looks at the servers while a request waits
+_GLANCE = 0.01  # seconds, while it waits for a standby's progress
 
 
 class NoLock(nullcontext[None]):
@@ -69,6 +70,13 @@ class Single(Engine):
         for group in self.groups.values():
             assert isinstance(group, SingleGroup)
             group.engine = self
+        self.causal.wait = self._wait
+
+    def _wait(self, _: object, left: float) -> bool:
+        """A read waits for a standby, and nobody else looks at it."""
+        sleep(min(_GLANCE, left))
+        self.look_around(waiting=True)
+        return True
 
     def start(self) -> None:
         for stock in self.stocks:
@@ -114,6 +122,7 @@ class Single(Engine):
     def tidy(self) -> None:
         """What the Watch does elsewhere: take back what was dropped, let the old go, see who is back."""
         for stock in self.stocks:
+            stock.settle(monotonic())
             for slot in stock.group.members(stock.shelf):
                 if slot.holder is not None and slot.holder() is None:
                     stock.group.take_back(slot, slot.turn)
@@ -122,3 +131,5 @@ class Single(Engine):
             self.open_wanted(stock.shelf)
         if len(self.endpoints) > 1:
             self.look_around()
+        if self.reporter is not None:
+            self.reporter.tick()

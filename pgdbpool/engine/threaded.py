@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from time import monotonic, sleep
 
 from pgdbpool.config import PoolOptions
-from pgdbpool.driver.session import Session
+from pgdbpool.driver.capacity import capacity
+from pgdbpool.driver.session import Refused, Session
 from pgdbpool.engine.endpoint import Endpoint
 from pgdbpool.engine.engine import Engine
-from pgdbpool.engine.keeper import Keeper
+from pgdbpool.engine.keeper import Keeper, Stock
 from pgdbpool.engine.monitor import PATIENCE, PERIOD, Hooks, Monitor
 from pgdbpool.engine.names import Names
 from pgdbpool.engine.watch import Watch
@@ -19,6 +21,7 @@ _LINGER = 0.5  # seconds in which a thread that had found the pool before comes 
 _MOMENT = 0.1  # seconds that closing waits for a thread to end
 _HUNTING = 0.1  # seconds between two probes while there is no primary, or of a standby that may soon be of use again
 _HUNT = 10.0  # seconds
+_LONG = 0.2  # seconds
 
 
 class Threaded(Engine):
@@ -26,7 +29,7 @@ class Threaded(Engine):
 
     def __init__(self, options: PoolOptions) -> None:
         super().__init__(options)
-        self._watch = Watch(self.stocks, self.guests, self.grow, self._conclude)
+        self._watch = Watch(self.stocks, self.guests, self.events, self.grow, self._conclude)
         self._keepers = self._watch.keepers = {endpoint: self._keeper(endpoint) for endpoint in self.endpoints}
         self._watch.monitors = {each: self._monitor(each) for each in self.endpoints}
         self._names = Names(self.stocks, self._watch.monitors)
@@ -59,6 +62,12 @@ class Threaded(Engine):
             ours = not (endpoint.fenced or endpoint.foreign)
             if ours and (endpoint.role == "primary" or self._hunts_until):  # a standby knows all names as well
                 self.catalog.learn(session, PATIENCE)
+
+            if endpoint.options.pooler is None:  # whose sessions are not what the server counts
+                with suppress(Refused):
+                    endpoint.capacity = endpoint.capacity or capacity(session, PATIENCE)
+                if monotonic() < endpoint.activity.wanted_until:
+                    endpoint.activity.ask(session, _held_for_long(stocks), PATIENCE)
 
         def look(session: Session) -> None:
             topology.look(endpoint, session, PATIENCE)
@@ -135,6 +144,7 @@ class Threaded(Engine):
         if not self._started:
             workers = [self._watch.worker, *(keeper.opener for keeper in self._keepers.values())]
             workers += [self._names.worker] if self._names else []
+            workers += [self.reporter.worker] if self.reporter is not None else []
             workers += [monitor.worker for monitor in self._watch.monitors.values()]
             self._started = all(worker.nudge() for worker in workers)
 
@@ -179,3 +189,10 @@ class Threaded(Engine):
         for monitor in self._watch.monitors.values():
             monitor.after_fork_in_child()
         self._watch.after_fork_in_child()
+
+
+def _held_for_long(stocks: list[Stock]) -> list[int]:
+    """The backends of connections that are in use, and not just since a moment."""
+    before = monotonic() - _LONG
+    slots = (slot for stock in stocks for slot in stock.group.members(stock.shelf))
+    return [slot.resource.backend_pid for slot in slots if slot.owner is not None and slot.since < before]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
+from time import monotonic
 from typing import NamedTuple
 
 from pgdbpool.waiting import Histogram
@@ -27,26 +28,34 @@ class Timing:
         self.restart()
 
     def restart(self) -> None:
-        fresh: deque[float] = deque()
+        fresh: list[float] = []
         self.note: Callable[[float], None] = fresh.append
         self._fresh = fresh
         # Guards the histograms. Forbidden under it: I/O, logging, user code, any other lock.
         self._lock = threading.Lock()
         self._whole = Histogram()
+        self._settled_at = monotonic()
         self._windows: deque[tuple[float, Histogram]] = deque(maxlen=_WINDOWS)
 
     def settle(self, now: float) -> None:
         """Count what was noted."""
-        if self._fresh:
-            with self._lock:
-                self._settle(now)
+        if not self._fresh:
+            self._settled_at = now
+            return
+        with self._lock:
+            self._settle(now)
 
     def _settle(self, now: float) -> None:
         """Under the lock."""
+        since, self._settled_at = self._settled_at, now
+        count = len(self._fresh)
+        if not count:
+            return
         lately = Histogram()
-        lately.add(self._fresh.popleft() for _ in range(len(self._fresh)))
+        lately.add(self._fresh[:count])
+        del self._fresh[:count]  # what was noted meanwhile stays
         if not self._windows or now >= self._windows[-1][0] + _WINDOW:
-            self._windows.append((now, Histogram()))
+            self._windows.append((since, Histogram()))
         self._windows[-1][1].merge(lately)
         self._whole.merge(lately)
 

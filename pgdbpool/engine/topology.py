@@ -11,6 +11,7 @@ from pgdbpool.config import EndpointOptions
 from pgdbpool.driver.position import Position, look, sample
 from pgdbpool.driver.session import Refused, Session
 from pgdbpool.engine.endpoint import Endpoint
+from pgdbpool.engine.events import Events
 from pgdbpool.waiting import History, Ours, Role, is_fenced, is_foreign, ours
 
 log = logging.getLogger("pgdbpool.topology")
@@ -26,10 +27,13 @@ class Topology:
     ``judges``: somebody looks at roles; else the servers may have nothing in common.
     """
 
-    def __init__(self, options: tuple[EndpointOptions, ...], changed: Callable[[], None], judges: bool) -> None:
+    def __init__(
+        self, options: tuple[EndpointOptions, ...], changed: Callable[[], None], judges: bool, events: Events
+    ) -> None:
         self._judges = judges
+        self._events = events
         self.history = History()
-        self.endpoints = [Endpoint(each, changed, self.history) for each in options]
+        self.endpoints = [Endpoint(each, changed, self.history, events) for each in options]
         self.known = Ours()
         self.moved: Callable[[], None] = lambda: None
         self.after_fork_in_child()
@@ -95,11 +99,11 @@ class Topology:
             if (known.cluster, known.timeline) != (before.cluster, before.timeline):
                 self.history.clear()
         if before.cluster and known.cluster != before.cluster:
-            log.warning(
-                "the cluster was replaced: its system identifier is %s now, and was %s", known.cluster, before.cluster
-            )
+            what = f"its system identifier is {known.cluster} now, and was {before.cluster}"
+            self._events.tell(log, "cluster", "", f"the cluster was replaced: {what}")
         elif before.timeline and known.timeline > before.timeline:
-            log.warning("a standby was promoted: the cluster is on timeline %d now", known.timeline)
+            what = f"the cluster is on timeline {known.timeline} now"
+            self._events.tell(log, "promotion", "", f"a standby was promoted: {what}")
         for endpoint, standing in standings:
             stays = (
                 endpoint.fenced and standing.role == "primary" and not standing.timeline

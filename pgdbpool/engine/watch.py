@@ -9,9 +9,10 @@ from time import monotonic
 
 from pgdbpool.driver.session import Session
 from pgdbpool.engine.endpoint import Endpoint
+from pgdbpool.engine.events import Events, Kind
 from pgdbpool.engine.keeper import Keeper, Stock, drained
 from pgdbpool.engine.monitor import PATIENCE, Monitor
-from pgdbpool.engine.owners import describe, where_now
+from pgdbpool.engine.owners import Owner, Place, describe, stack_now
 from pgdbpool.engine.strays import is_astray
 from pgdbpool.engine.worker import Worker
 from pgdbpool.waiting import Shelf, Slot
@@ -35,10 +36,16 @@ class Watch:
     """
 
     def __init__(
-        self, stocks: list[Stock], guests: set[Session], grow: Callable[[Shelf], None], conclude: Callable[[], None]
+        self,
+        stocks: list[Stock],
+        guests: set[Session],
+        events: Events,
+        grow: Callable[[Shelf], None],
+        conclude: Callable[[], None],
     ) -> None:
         self._stocks = stocks
         self._guests = guests
+        self._events = events
         self._grow = grow
         self._conclude = conclude
         self.monitors: dict[Endpoint, Monitor] = {}
@@ -64,6 +71,7 @@ class Watch:
         if len(self.monitors) > 1:
             self._conclude()
         for stock in self._stocks:
+            stock.settle(now)
             for slot in stock.group.members(stock.shelf):
                 busy |= self._look(stock, slot, now)
             stock.group.mend(stock.shelf)
@@ -88,7 +96,7 @@ class Watch:
                 if stock.shelf.source is monitor.endpoint:
                     for slot in stock.group.members(stock.shelf):
                         slot.resource.shut_down(_SILENT)
-            log.warning("%s: %s; its connections are cut", monitor.endpoint.label, _SILENT)
+            self._events.tell(log, "silent", monitor.endpoint.label, f"{_SILENT}; its connections are cut")
         return True
 
     def _look(self, stock: Stock, slot: Slot, now: float) -> bool:
@@ -104,17 +112,23 @@ class Watch:
             return bool(slot.resource.deadline)
         if slot.resource.deadline and now - slot.since > _LONG and len(self.monitors) > 1:
             self.monitors[slot.shelf.source].hurry(now)
-        what, place, limit = "", slot.place, stock.options.hold_warning
+        place, limit = slot.place, stock.options.hold_warning
         if not owner.alive or astray:
             if stock.group.take_back(slot, turn):
-                what = f"taken back: {'what held it was dropped or interrupted' if owner.alive else 'its thread ended'}"
+                why = "what held it was dropped or interrupted" if owner.alive else "its thread ended"
+                self._report("taken back", slot, stock, f"taken back: {why}", place, owner)
         elif limit and now - slot.since > limit and slot.warned != turn:
             slot.warned = turn
-            what = f"held for more than {limit:g} s"
-        if what:
-            taken, stands = describe(place), describe(where_now(owner))
-            log.warning("%r %s; borrowed at %s, its thread is now at %s", slot.resource, what, taken, stands)
+            self._report("hold", slot, stock, f"held for more than {limit:g} s", place, owner)
         return True
+
+    def _report(self, kind: Kind, slot: Slot, stock: Stock, what: str, place: Place | None, owner: Owner) -> None:
+        """Who took it, and where that thread stands now: in one line, and its stack for the log."""
+        stack = stack_now(owner)
+        stands = describe(stack[0] if stack else None)
+        text = f"backend {slot.resource.backend_pid} {what}; borrowed at {describe(place)}, its thread is now at {stands}"
+        called = "".join(f"\n    called at {describe(each)}" for each in stack[1:])
+        self._events.tell(log, kind, stock.group.name, text, more=called)
 
     def bury(self, session: Session) -> None:
         """Close a session; its duplicate socket waits for the next tick, because a tick may be about to shut it down."""

@@ -1,53 +1,138 @@
-"""``stats()``."""
+"""The figures of this process: what its workers' files and its own statistics are made of."""
 
 from __future__ import annotations
 
-import os
+from collections.abc import Sequence
+from time import monotonic, time
 from typing import Any
 
+from pgdbpool.engine.books import Tally
+from pgdbpool.engine.endpoint import Endpoint
 from pgdbpool.engine.engine import Engine
-from pgdbpool.waiting import BORROWED, IDLE
+from pgdbpool.engine.group import Group
+from pgdbpool.engine.keeper import Stock
+from pgdbpool.engine.owners import describe, where_now
+from pgdbpool.engine.timing import Timing
+from pgdbpool.waiting import BORROWED, CLEANING, IDLE, Shelf, Slot
+
+FORMAT = 1
+_HOLDERS = 50
+_LONG = 0.2  # seconds: who has a connection for less is gone before anybody could look
 
 
-def stats(engine: Engine) -> dict[str, Any]:
-    """JSON-serialisable; the figures of one group are of one moment."""
+def figures(engine: Engine, worker: dict[str, Any]) -> dict[str, Any]:
+    """JSON-serialisable; those of one group are of one moment. ``worker``: its ``id``, ``pid`` and ``started``."""
+    now, at = monotonic(), time()
+    stocks = {name: [each for each in engine.stocks if each.group is group] for name, group in engine.groups.items()}
     return {
-        "pid": os.getpid(),
+        "format": FORMAT,
+        "at": at,
         "closed": engine.closed,
-        "groups": {name: _group(group) for name, group in engine.groups.items()},
-        "endpoints": {endpoint.label: _endpoint(engine, endpoint) for endpoint in engine.endpoints},
+        "workers": [{**worker, "at": at}],
+        "groups": {name: _group(engine.groups[name], each, now) for name, each in stocks.items()},
+        "endpoints": {endpoint.label: _endpoint(endpoint, now) for endpoint in engine.endpoints},
+        "holders": holders(engine, worker["pid"], _LONG),
+        "events": [{**event._asdict(), "workers": 1} for event in engine.events.lately()],
     }
 
 
-def _group(group: Any) -> dict[str, Any]:
+def _group(group: Group, stocks: Sequence[Stock], now: float) -> dict[str, Any]:
+    timings = [(timing(each.hold, now), timing(each.statement, now)) for each in stocks]
     with group.frozen() as (shelves, waiting, tally):
-        slots = [slot for shelf in shelves for slot in shelf.members]
-        checkouts = sum(shelf.past_turns for shelf in shelves) + sum(slot.turn for slot in slots)
-        held = sum(shelf.past_held for shelf in shelves) + sum(slot.held for slot in slots)
-        return {
-            "connection_count": sum(shelf.capacity for shelf in shelves),
-            "in_use": sum(shelf.count(BORROWED) for shelf in shelves),
-            "idle": sum(shelf.count(IDLE) for shelf in shelves),
-            "opening": sum(shelf.opening for shelf in shelves),
-            "waiting": waiting,
-            "checkouts": checkouts,
-            "timeouts": tally.timeouts,
-            "errors": tally.errors,
-            "wait": {"count": tally.waits, "seconds": tally.waited, "longest": tally.longest_wait},
-            "hold": {"count": checkouts - sum(slot.owner is not None for slot in slots), "seconds": held},
-        }
+        servers = [_stock(shelf) for shelf in shelves]
+        waits = _waits(waiting, tally, now)
+    timed = ({"hold": hold, "statement": statement} for hold, statement in timings)
+    labels = (each.shelf.source.label for each in stocks)
+    return {
+        "servers": {label: {**each, **more} for label, each, more in zip(labels, servers, timed, strict=True)},
+        **waits,
+        "unserved": unserved(group),
+        "wait": timing(group.wait, now),
+    }
 
 
-def _endpoint(engine: Engine, endpoint: Any) -> dict[str, Any]:
-    lag, position = endpoint.lag(), endpoint.position
-    held = sum(len(stock.group.members(stock.shelf)) for stock in engine.stocks_at(endpoint))
+def unserved(group: Group) -> str | None:
+    """Why this group cannot be served now; None where it can, or nobody has tried and nothing has to be open."""
+    shelves = {shelf for route in group.routes for shelf in route.shelves}
+    if group.closed:
+        return "the pool is closed"
+    if any(shelf.seen.there or (shelf.seen.unknown and not shelf.minimum) for shelf in shelves):
+        return None
+    return "; ".join(shelf.source.describe() for shelf in group.shelves)
+
+
+def _waits(since: list[float], tally: Tally, now: float) -> dict[str, Any]:
+    return {
+        "waiting": len(since),
+        "waiting_for": max(0.0, now - min(since, default=now)),
+        "waits": tally.waits,
+        "timeouts": tally.timeouts,
+        "errors": tally.errors,
+    }
+
+
+def _stock(shelf: Shelf) -> dict[str, Any]:
+    """Under the group's lock."""
+    return {
+        "connection_count": shelf.capacity,
+        "minimum": shelf.minimum,
+        "in_use": shelf.count(BORROWED),
+        "idle": shelf.count(IDLE),
+        "cleaning": shelf.count(CLEANING),
+        "opening": shelf.opening,
+        "checkouts": shelf.past_turns + sum(slot.turn for slot in shelf.members),
+        "reads": shelf.past_reads + sum(slot.reads for slot in shelf.members),
+    }
+
+
+def timing(of: Timing, now: float) -> dict[str, Any]:
+    """What was measured since the start and lately, in buckets."""
+    whole, recent, over = of.read(now)
+    return {
+        "count": whole.count,
+        "seconds": whole.seconds,
+        "longest": whole.longest,
+        "buckets": {str(number): count for number, count in whole.buckets.items()},
+        "recent": {str(number): count for number, count in recent.buckets.items()},
+        "over": over,
+    }
+
+
+def _endpoint(endpoint: Endpoint, now: float) -> dict[str, Any]:
+    lag, position, failure = endpoint.lag(), endpoint.position, endpoint.last_failure
     return {
         "role": endpoint.role,
         "state": endpoint.state,
         "lag_seconds": lag.seconds,
         "lag_bytes": lag.octets,
         "timeline": position.timeline if position else None,
-        "connections": held,
         "connects": endpoint.connects,
-        "last_error": endpoint.last_failure.text if endpoint.last_failure else None,
+        "connect_errors": endpoint.connect_errors,
+        "last_error": failure.text if failure else None,
+        "connect": timing(endpoint.connect, now),
+    }
+
+
+def holders(engine: Engine, pid: int, at_least: float = 0.0) -> list[dict[str, Any]]:
+    """Who has a connection for so many seconds or longer, longest first, where that thread stands, and what its server says."""
+    now = monotonic()
+    held = [(each, slot) for each in engine.stocks for slot in each.group.members(each.shelf) if slot.owner is not None]
+    held = sorted((each for each in held if now - each[1].since >= at_least), key=lambda each: each[1].since)
+    return [_holder(stock, slot, pid, now) for stock, slot in held[:_HOLDERS]]
+
+
+def _holder(stock: Stock, slot: Slot, pid: int, now: float) -> dict[str, Any]:
+    owner, place, endpoint = slot.owner, slot.place, stock.shelf.source
+    stands = where_now(owner) if owner is not None else None
+    said = endpoint.activity.of(slot.resource.backend_pid)
+    return {
+        "worker": pid,
+        "group": stock.group.name,
+        "server": endpoint.label,
+        "backend_pid": slot.resource.backend_pid,
+        "seconds": now - slot.since,
+        "taken": describe(place) if place else None,
+        "now": describe(stands) if stands else None,
+        "thread": owner.name if owner is not None else "",
+        **said,
     }

@@ -1,57 +1,90 @@
-"""``explain()``: what a configuration amounts to, in plain words and numbers."""
+"""What a configuration amounts to, in plain words and numbers: ``plan`` as data, ``explain`` as the text made of it."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from pgdbpool.config import EndpointOptions, GroupOptions, PoolOptions
 from pgdbpool.driver.opening import keywords, statement_limit
 
 
+def plan(options: PoolOptions, workers: int | None = None) -> dict[str, Any]:
+    """JSON-serialisable; for ``workers`` processes: the argument, or else ``WEB_CONCURRENCY``, or else per process."""
+    workers = workers if workers is not None else _from_environment()
+    connections = _connections(options, workers)
+    return {
+        "type": options.type,
+        "workers": workers,
+        "servers": {
+            endpoint.label: {"connections": connections, "sentences": list(_server(options, endpoint))}
+            for endpoint in options.endpoints
+        },
+        "groups": {
+            name: {
+                "connection_count": group.connection_count,
+                "target": group.target,
+                "sentences": [*_group(options, group), *_never(group)],
+                "servers": {each.label: list(_answers(options, each, group)) for each in options.endpoints},
+            }
+            for name, group in options.groups.items()
+        },
+    }
+
+
 def explain(options: PoolOptions, workers: int | None = None) -> str:
-    """The plan, for ``workers`` processes: the argument, or else ``WEB_CONCURRENCY``, or else per process."""
-    count = workers if workers is not None else _from_environment()
-    lines = [f"{options.type}, {_counted(len(options.endpoints), 'server')}, {_counted(len(options.groups), 'group')}"]
-    connections = _connections(options, count)
-    lines += [f"{endpoint.label}: {connections}" for endpoint in options.endpoints]
-    lines += _of_servers(options, lambda endpoint: _server(options, endpoint))
-    for group in options.groups.values():
-        said = [*_group(options, group), *_never(group)]
-        said += _of_servers(options, lambda endpoint, group=group: _answers(options, endpoint, group))  # type: ignore[misc]
-        lines += [f"group {group.name!r}: {each}" for each in said]
+    """The plan, line by line."""
+    made = plan(options, workers)
+    servers, groups = made["servers"], made["groups"]
+    lines = [f"{made['type']}, {_counted(len(servers), 'server')}, {_counted(len(groups), 'group')}"]
+    lines += [f"{label}: {_at_most(each['connections'], made['workers'])}" for label, each in servers.items()]
+    lines += _together({label: each["sentences"] for label, each in servers.items()})
+    for name, group in groups.items():
+        lines += [f"group {name!r}: {each}" for each in (*group["sentences"], *_together(group["servers"]))]
     return "\n".join(lines)
 
 
-def _of_servers(options: PoolOptions, say: Callable[[EndpointOptions], Iterable[str]]) -> Iterator[str]:
+def never(options: PoolOptions) -> list[str]:
+    """Its lines that tell of limits which cannot be reached."""
+    return [line for line in explain(options).splitlines() if _NEVER in line]
+
+
+def _together(sentences: Mapping[str, Iterable[str]]) -> Iterator[str]:
     """Each sentence once, after the labels of all servers that it is true of."""
     labels: dict[str, list[str]] = {}
-    for endpoint in options.endpoints:
-        for text in say(endpoint):
-            labels.setdefault(text, []).append(endpoint.label)
+    for label, said in sentences.items():
+        for text in said:
+            labels.setdefault(text, []).append(label)
     for text, those in labels.items():
         yield f"{', '.join(those)}: {text}"
 
 
 def _from_environment() -> int | None:
     text = os.environ.get("WEB_CONCURRENCY", "")
-    return int(text) if text.isdigit() and int(text) > 0 else None
+    return int(text) if text.isdecimal() and int(text) > 0 else None
 
 
 def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def _connections(options: PoolOptions, workers: int | None) -> str:
-    parts = [f"{group.connection_count} {group.name!r}" for group in options.groups.values()]
-    most = sum(group.connection_count for group in options.groups.values())
-    if options.type == "threaded":
-        parts.append("1 monitor")
-        most += 1
-    each = f"{' + '.join(parts)} = {most}"
+def _connections(options: PoolOptions, workers: int | None) -> dict[str, Any]:
+    """The most that one server gets: from one worker, and from all of them where their number is known."""
+    groups = {group.name: group.connection_count for group in options.groups.values()}
+    monitor = int(options.type == "threaded")
+    each = sum(groups.values()) + monitor
+    total = None if workers is None else workers * each
+    return {"groups": groups, "monitor": monitor, "per_worker": each, "total": total}
+
+
+def _at_most(connections: Mapping[str, Any], workers: int | None) -> str:
+    parts = [f"{count} {name!r}" for name, count in connections["groups"].items()]
+    parts += ["1 monitor"] if connections["monitor"] else []
+    each = f"{' + '.join(parts)} = {connections['per_worker']}"
     if workers is None:
         return f"at most {each} connections per process; a host has that many for each worker"
-    return f"at most {_counted(workers, 'worker')} × ({each}) = {workers * most} connections"
+    return f"at most {_counted(workers, 'worker')} × ({each}) = {connections['total']} connections"
 
 
 def _server(options: PoolOptions, endpoint: EndpointOptions) -> Iterator[str]:
@@ -72,6 +105,8 @@ def _silence(options: PoolOptions, endpoint: EndpointOptions) -> str:
         return f"a silent server goes unnoticed for up to {tcp:g} s (TCP's own limits; nobody watches)"
     return f"a silent server is noticed within 5 s (three probes), a silent network within {tcp:g} s"
 
+
+_NEVER = "never fires"
 
 # What a target means where there are several servers (contract, 5).
 _TARGETS = {
@@ -116,9 +151,9 @@ def _lag(options: PoolOptions, group: GroupOptions) -> Iterator[str]:
 def _never(group: GroupOptions) -> Iterator[str]:
     """Limits that cannot be reached, because a shorter one stands in front of them."""
     if group.max_idle and group.max_lifetime and group.max_idle >= group.max_lifetime:
-        yield f"max_idle {group.max_idle:g} s never fires: max_lifetime {group.max_lifetime:g} s comes first"
+        yield f"max_idle {group.max_idle:g} s {_NEVER}: max_lifetime {group.max_lifetime:g} s comes first"
     if group.validate == "auto" and group.max_idle and group.ping_after >= group.max_idle and not group.min_connections:
-        yield f"ping_after {group.ping_after:g} s never fires: max_idle {group.max_idle:g} s closes the connection before"
+        yield f"ping_after {group.ping_after:g} s {_NEVER}: max_idle {group.max_idle:g} s closes the connection before"
 
 
 def _answers(options: PoolOptions, endpoint: EndpointOptions, group: GroupOptions) -> Iterator[str]:
@@ -131,7 +166,7 @@ def _answers(options: PoolOptions, endpoint: EndpointOptions, group: GroupOption
         yield f"an answer may take {limit:g} s, and {limit + 1:g} s if the server hangs"
     if endpoint.connect_timeout > group.timeout > 0:
         first = f"its timeout of {group.timeout:g} s comes first"
-        yield f"connect_timeout {endpoint.connect_timeout:g} s never fires for a waiting request: {first}"
+        yield f"connect_timeout {endpoint.connect_timeout:g} s {_NEVER} for a waiting request: {first}"
     if limit and group.idle_in_transaction_timeout and group.hold_warning > group.idle_in_transaction_timeout:
         first = f"the server ends it after idle_in_transaction_timeout {group.idle_in_transaction_timeout:g} s"
-        yield f"hold_warning {group.hold_warning:g} s never fires for an idle transaction: {first}"
+        yield f"hold_warning {group.hold_warning:g} s {_NEVER} for an idle transaction: {first}"

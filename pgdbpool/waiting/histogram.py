@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from math import ceil, sqrt
 
+_MOST = 4000  # durations that are counted one by one
 _DECADES = range(-6, 3)  # from a microsecond to a thousand seconds
 
 
@@ -35,11 +36,17 @@ class Histogram:
     def count(self) -> int:
         return sum(self.buckets.values())
 
-    def add(self, durations: Iterable[float]) -> None:
-        for each in durations:
-            self.buckets[bisect_left(EDGES, each)] += 1
-            self.seconds += each
-            self.longest = max(self.longest, each)
+    def add(self, durations: Sequence[float]) -> None:
+        """Of many at once, every so-manieth stands for its neighbours too: counting must not cost what is counted."""
+        if not durations:
+            return
+        step = 1 + len(durations) // _MOST
+        chosen = [bisect_left(EDGES, each) for each in durations[::step]]
+        for number, count in Counter(chosen).items():
+            self.buckets[number] += count * step
+        self.buckets[chosen[-1]] -= len(chosen) * step - len(durations)  # it has fewer neighbours
+        self.seconds += sum(durations)
+        self.longest = max(self.longest, max(durations))
 
     def merge(self, other: Histogram) -> None:
         self.buckets.update(other.buckets)

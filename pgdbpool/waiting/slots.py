@@ -24,10 +24,10 @@ class Slot:
 
     ``resource`` is the connection (an integer in the tests of this room). ``poll(0)`` is false while its socket is
     quiet. A slot with an ``owner`` is borrowed; without one it is what ``rest`` says. ``since`` is when that began;
-    ``turn`` counts the checkouts, so that a stale reference can be told from the present one, and ``held`` adds up
-    their seconds. ``holder()`` is what answers for a longer use (None once that is dropped), ``place`` the code that took
-    it, as (code object, instruction), or None; ``warned`` is the turn that a long hold was last reported for, ``astray``
-    the one in which the Watch saw nobody hold it.
+    ``turn`` counts the checkouts, so that a stale reference can be told from the present one, ``reads`` those for reading
+    where roles matter, and ``note(seconds)`` takes down how long each lasted. ``holder()`` is what answers for a longer
+    use (None once that is dropped), ``place`` the code that took it, as (code object, instruction), or None; ``warned``
+    is the turn that a long hold was last reported for, ``astray`` the one in which the Watch saw nobody hold it.
     """
 
     shelf: Shelf
@@ -39,8 +39,9 @@ class Slot:
     owner: Any = None
     place: tuple[Any, int] | None = None
     holder: Callable[[], Any] | None = None
+    note: Callable[[float], Any] = float  # which does nothing
     turn: int = 0
-    held: float = 0.0
+    reads: int = 0
     warned: int = -1
     astray: int = -1
     generation: int = field(init=False)
@@ -78,8 +79,8 @@ class Shelf:
     members: list[Slot] = field(default_factory=list)
     opening: int = 0
     short: bool = False
-    past_turns: int = 0  # checkouts and seconds held of slots that are gone
-    past_held: float = 0.0
+    past_turns: int = 0  # of slots that are gone
+    past_reads: int = 0
     generation: int = 0
     hopeless: BaseException | None = None
     hopeless_until: float = 0.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,17 +10,7 @@ from typing import Any
 import pytest
 
 from ..servers import Server
-
-
-def pgdbpool(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "pgdbpool", *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
+from .shell import pgdbpool
 
 
 def as_toml(config: dict[str, Any]) -> str:

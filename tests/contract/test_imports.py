@@ -19,10 +19,12 @@ ROOMS = {
     "config": "errors",
     "text": "",
     "waiting": "errors",
+    "workers": "errors",
     "driver": "errors config",
     "engine": ABOVE_ENGINE,
     "access": ABOVE_ACCESS,
-    "report": ABOVE_REPORT,
+    "workers": "errors",
+    "report": f"{ABOVE_REPORT} workers",
     "facade": ABOVE_FACADE,
     "pgdbpool": f"{ABOVE_FACADE} facade pool",  # __init__.py
     "pool": f"{ABOVE_FACADE} facade pgdbpool",
@@ -35,7 +37,7 @@ ROOMS = {
 
 # What only some places may import: everything else of psycopg2 goes through the driver, everything of threads through
 # the engine. The demo is a user of the pool, so it may do what any program may.
-THREADS = "engine waiting.line demo"
+THREADS = "engine waiting.line command.asking demo"
 RESERVED = {
     "psycopg2": "errors config driver engine.guard access demo",
     "threading": THREADS,
@@ -117,7 +119,7 @@ def test_a_breach_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     path.parent.mkdir(parents=True)
     path.write_text("import threading\nfrom ..errors import _both\ndef f():\n    from pgdbpool.engine import group\n")
     assert sorted(breaches(path)) == [
-        "bad.py:1: threading is for engine waiting.line demo only",
+        "bad.py:1: threading is for engine waiting.line command.asking demo only",
         "bad.py:2: pgdbpool.errors._both is private to errors",
         "bad.py:4: driver may not import pgdbpool.engine.group",
     ]

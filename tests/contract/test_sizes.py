@@ -12,9 +12,9 @@ from .sources import ROOT, python_files, tree
 FUNCTION_LIMIT = 40  # lines, docstrings excluded
 FUNCTION_MEDIAN = 8
 FILE_LIMIT = 420  # lines
-# The goal is 3,500 lines of code. 19 more than before the fault matrix: what it found to be missing.
-CORE_LIMIT = 5862
-CORE = "errors config text waiting driver engine access report facade".split()
+# From the configuration to the query; the goal is 3,500 lines of code. What is told of it (`report`) is not needed for that.
+CORE_LIMIT = 5890
+CORE = "errors config text waiting driver engine access facade".split()
 
 FILES = python_files("pgdbpool", "examples", "benchmarks")
 

@@ -685,6 +685,20 @@ def test_without_threads(cluster: Replicas, make_pool: Callable[..., Any]) -> No
     assert eventually(lambda: thread_reads_on_standbys(pool), 10.0)
 
 
+@pytest.mark.contract("5.read-your-own.1")
+def test_without_threads_on_standbys_alone(cluster: Replicas, make_pool: Callable[..., Any]) -> None:
+    """``non-threaded``, where only standbys may serve: a read right after a write looks until one has replayed that."""
+    pool = make_pool({**configured(cluster), "type": "non-threaded"})
+    for name in ("query", "transaction") * 5:
+        WRITES[name](pool, number := next(numbers))
+        assert pool.query(READ, group="strict", timeout=5).one()[0] == number, name
+    with paused(cluster):
+        WRITES["query"](pool, number := next(numbers))
+        with pytest.raises(pgdbpool.DBOfflineError, match="no standby that shows what this thread has written"):
+            pool.query(READ, group="strict", timeout=0.5)
+    assert pool.query(READ, group="strict", timeout=5).one()[0] == number
+
+
 # -- tokens -----------------------------------------------------------------------------------------------------------
 
 

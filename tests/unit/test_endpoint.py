@@ -283,9 +283,9 @@ def test_its_role_is_what_it_reports(endpoint: Endpoint, caplog: pytest.LogCaptu
         seen.append((endpoint.view().role, endpoint.view().read_only))
     assert seen == [("standby", True), ("standby", True), ("primary", True), ("primary", False)]
     assert [record.getMessage() for record in caplog.records] == [
-        "db1:5432 is a standby, read-only by default",
-        "db1:5432 is a primary, read-only by default",
-        "db1:5432 is a primary",
+        "db1:5432: is a standby, read-only by default",
+        "db1:5432: is a primary, read-only by default",
+        "db1:5432: is a primary",
     ]
 
 

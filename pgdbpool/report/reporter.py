@@ -1,0 +1,99 @@
+"""What this process tells of itself, and what it hears of the host's other workers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import uuid
+from time import monotonic, time
+from typing import Any
+
+from pgdbpool.config import PoolOptions
+from pgdbpool.engine import forking
+from pgdbpool.engine.engine import Engine
+from pgdbpool.engine.worker import Worker
+from pgdbpool.report.figures import figures, unserved
+from pgdbpool.report.history import History
+from pgdbpool.report.summing import merge, past, present
+from pgdbpool.workers.exchange import Exchange
+
+_PATIENCE = 0.5  # seconds that showing the figures waits for the disk
+_WATCHED = 5.0  # seconds after a look at the figures in which the servers are asked who blocks whom
+_INTERNAL = ("format", "at", "workers", "holders", "events", "history", "advice", "pool")
+
+
+class Reporter:
+    """One pool's figures. Its thread puts them where the other workers find them."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._exchange = Exchange(engine.options.stats_dir, _key(engine.options), self.own, past)
+        self.worker = Worker("pgdbpool-figures", self.tick)
+        self._begin()
+        forking.register(self)
+
+    def _begin(self) -> None:
+        self._worker = {"id": uuid.uuid4().hex[:12], "pid": os.getpid(), "started": time()}
+        self._history = History()
+        self._due = False
+
+    def after_fork_in_child(self) -> None:
+        self._begin()
+        self._exchange.after_fork_in_child()
+        self.worker.after_fork()
+
+    def tick(self) -> float:
+        """Tell the others what is due; the seconds until the next time."""
+        if self._history.is_due(time()):
+            self._history.note(figures(self._engine, self._worker))
+        due, self._due = self._due, False
+        pause = self._exchange.tick(time(), due)
+        if self._exchange.is_watched:
+            self._ask()
+        return pause
+
+    def _ask(self) -> None:
+        for endpoint in self._engine.endpoints:
+            endpoint.activity.wanted_until = monotonic() + _WATCHED
+
+    def _write(self) -> None:
+        """Before they are shown: whoever is asked next must not know less of this worker. The file has one writer."""
+        self._due = True
+        if self._engine.options.type == "non-threaded":
+            self.tick()
+        else:
+            self.worker.run_once(_PATIENCE)
+
+    def own(self) -> dict[str, Any]:
+        """This process's figures."""
+        return {**figures(self._engine, self._worker), "history": self._history.told(), "advice": []}
+
+    def host(self) -> dict[str, Any]:
+        """Those of all workers of the host, as of one; somebody looks at them."""
+        self._ask()
+        self._exchange.watched()
+        self._write()
+        told = self._exchange.everyone()
+        known = any(worker["id"] == self._worker["id"] for each in told for worker in each["workers"])
+        merged = merge(told if known else [self.own(), *told])
+        return {**merged, "closed": self._engine.closed, "alone": self._exchange.alone}
+
+    def stats(self) -> dict[str, Any]:
+        """``stats()``: this process's, for people."""
+        shown = present(merge([self.own()]))
+        return {"pid": os.getpid(), **{name: each for name, each in shown.items() if name not in _INTERNAL}}
+
+    def unserved(self) -> dict[str, str | None]:
+        """Why a group cannot be served now, None where it can, as far as is known."""
+        return {name: unserved(group) for name, group in self._engine.groups.items()}
+
+    def close(self) -> None:
+        self.worker.stop()
+        self._exchange.close()
+
+
+def _key(options: PoolOptions) -> str:
+    """What the workers of one service share, whatever else a newer one of them was configured with."""
+    servers = [(each.label, each.name, each.user) for each in options.endpoints]
+    return hashlib.sha256(json.dumps([servers, [*options.groups]]).encode()).hexdigest()[:16]

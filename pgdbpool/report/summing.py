@@ -1,0 +1,217 @@
+"""Figures of several workers taken together, and put as people read them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from math import fsum
+from typing import Any
+
+from pgdbpool.report.history import together
+from pgdbpool.waiting import Histogram
+
+Figures = dict[str, Any]
+
+_GAUGES = ("connection_count", "minimum", "in_use", "idle", "cleaning", "opening")
+_COUNTERS = ("checkouts", "reads")
+_EVENTS = 100
+_HOLDERS = 50
+_ALIKE = 3.0  # seconds in which several workers tell of the same event
+
+
+def merge(all_figures: Sequence[Figures]) -> Figures:
+    """One process's figures, or several's, as of one: gauges and counters summed, buckets too. At least one is needed."""
+    newest = sorted(all_figures, key=lambda each: -each["at"])
+    return {
+        "format": newest[0]["format"],
+        "at": newest[0]["at"],
+        "closed": all(each["closed"] for each in newest),
+        "workers": [worker for each in newest for worker in each["workers"]],
+        "groups": _by_name(newest, "groups", _group),
+        "endpoints": _by_name(newest, "endpoints", _endpoint),
+        "holders": sorted((each for one in newest for each in one["holders"]), key=lambda each: -each["seconds"])[
+            :_HOLDERS
+        ],
+        "events": _events([each["events"] for each in newest]),
+        "history": together([each["history"] for each in newest]),
+        "advice": list(dict.fromkeys(line for each in newest for line in each["advice"])),
+    }
+
+
+def past(all_figures: Sequence[Figures]) -> Figures:
+    """Of workers that have ended: what was counted stays, what was there is gone."""
+    left = merge(all_figures)
+    for group in left["groups"].values():
+        group.update(waiting=0, waiting_for=0.0, unserved="")
+        _forget(group["wait"])
+        for server in group["servers"].values():
+            server.update(dict.fromkeys(_GAUGES, 0))
+            _forget(server["hold"], server["statement"])
+    for endpoint in left["endpoints"].values():
+        endpoint.update(role="unknown", state="unknown", lag_seconds=None, lag_bytes=None, timeline=None)
+        _forget(endpoint["connect"])
+    return {**left, "workers": [], "holders": [], "advice": [], "history": together([])}
+
+
+def _forget(*timings: Figures) -> None:
+    for timing in timings:
+        timing.update(recent={}, over=0.0)
+
+
+def _by_name(figures: Sequence[Figures], part: str, join: Any) -> dict[str, Any]:
+    names = dict.fromkeys(name for each in reversed(figures) for name in each[part])
+    return {name: join([each[part][name] for each in figures if name in each[part]]) for name in names}
+
+
+def _group(groups: Sequence[Figures]) -> Figures:
+    return {
+        "servers": _by_name(groups, "servers", _server),
+        "waiting_for": max(each["waiting_for"] for each in groups),
+        "unserved": None if any(each["unserved"] is None for each in groups) else groups[0]["unserved"],
+        **_summed(groups, ("waiting", "waits", "timeouts", "errors")),
+        "wait": _timing([each["wait"] for each in groups]),
+    }
+
+
+def _server(servers: Sequence[Figures]) -> Figures:
+    timings = {name: _timing([each[name] for each in servers]) for name in ("hold", "statement")}
+    return {**_summed(servers, _GAUGES + _COUNTERS), **timings}
+
+
+def _summed(figures: Iterable[Figures], names: Iterable[str]) -> dict[str, int]:
+    figures = list(figures)
+    return {name: sum(each[name] for each in figures) for name in names}
+
+
+def _endpoint(endpoints: Sequence[Figures]) -> Figures:
+    """What most workers say of it (of several, whoever spoke last), and the largest lag."""
+    knowing = [each for each in endpoints if each["state"] != "unknown"] or list(endpoints)
+    state = Counter(each["state"] for each in knowing).most_common(1)[0][0]
+    said = next(each for each in knowing if each["state"] == state)
+    errors = [each["last_error"] for each in (said, *endpoints) if each["last_error"]]
+    return {
+        **{name: said[name] for name in ("role", "state", "timeline")},
+        **{name: _largest(each[name] for each in knowing) for name in ("lag_seconds", "lag_bytes")},
+        "states": dict(Counter(each["state"] for each in knowing)),
+        **_summed(endpoints, ("connects", "connect_errors")),
+        "last_error": errors[0] if errors else None,
+        "connect": _timing([each["connect"] for each in endpoints]),
+    }
+
+
+def _largest(values: Iterable[Any]) -> Any:
+    return max((each for each in values if each is not None), default=None)
+
+
+def _timing(timings: Sequence[Figures]) -> Figures:
+    return {
+        "count": sum(each["count"] for each in timings),
+        "seconds": fsum(each["seconds"] for each in timings),  # the same in any order
+        "longest": max(each["longest"] for each in timings),
+        "buckets": _buckets(each["buckets"] for each in timings),
+        "recent": _buckets(each["recent"] for each in timings),
+        "over": max(each["over"] for each in timings),
+    }
+
+
+def _buckets(all_buckets: Iterable[dict[str, int]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for buckets in all_buckets:
+        total.update(buckets)
+    return dict(total)
+
+
+def _events(of_each: Sequence[list[Figures]]) -> list[Figures]:
+    """Oldest first; what several workers tell alike at about the same time is one event."""
+    found: list[tuple[Figures, set[int]]] = []
+    told = [(event, worker) for worker, events in enumerate(of_each) for event in events]
+    for event, worker in sorted(told, key=lambda each: float(each[0]["at"])):
+        same = (each for each in reversed(found) if worker not in each[1] and _is_same(each[0], event))
+        if (before := next(same, None)) is None:
+            found.append((dict(event), {worker}))
+        else:
+            before[0]["workers"] += event["workers"]
+            before[1].add(worker)
+    return [event for event, _ in found[-_EVENTS:]]
+
+
+def _is_same(one: Figures, other: Figures) -> bool:
+    """Each worker's own affairs are not."""
+    alike = (one["kind"], one["about"]) == (other["kind"], other["about"])
+    return alike and one["kind"] not in ("hold", "taken back") and abs(one["at"] - other["at"]) < _ALIKE
+
+
+# -- for people -------------------------------------------------------------------------------------------------------
+
+
+def present(merged: Figures) -> Figures:
+    """Percentiles in place of buckets, and each group's totals."""
+    groups = {name: _presented(group) for name, group in merged["groups"].items()}
+    places = {(each["server"], each["backend_pid"]): each["taken"] or each["now"] for each in merged["holders"]}
+    return {
+        **merged,
+        "pool": _state(merged),
+        "groups": groups,
+        "endpoints": _endpoints(merged["endpoints"], groups),
+        "holders": [_blocked(each, places) for each in merged["holders"]],
+    }
+
+
+def _state(merged: Figures) -> str:
+    if merged["closed"]:
+        return "closed"
+    return "ready" if any(group["unserved"] is None for group in merged["groups"].values()) else "not ready"
+
+
+def _presented(group: Figures) -> Figures:
+    servers = group["servers"].values()
+    total = _summed(servers, _GAUGES + _COUNTERS)
+    hold = _timing([each["hold"] for each in servers])
+    lately = max(0, sum(hold["recent"].values()) - sum(group["wait"]["recent"].values()))
+    return {
+        **total,
+        **{name: group[name] for name in ("waiting", "waiting_for", "timeouts", "errors", "unserved")},
+        "wait": percentiles(group["wait"], at_once=lately),
+        "hold": percentiles(hold),
+        "statement": percentiles(_timing([each["statement"] for each in servers])),
+        "servers": {label: _read(each) for label, each in group["servers"].items()},
+    }
+
+
+def _read(server: Figures) -> Figures:
+    return {**server, **{name: percentiles(server[name]) for name in ("hold", "statement")}}
+
+
+def _endpoints(endpoints: Figures, groups: Figures) -> Figures:
+    reads = {label: _at(label, groups, "reads") for label in endpoints}
+    total = sum(reads.values())
+    return {
+        label: {
+            **each,
+            "connections": sum(_at(label, groups, name) for name in ("in_use", "idle", "cleaning")),
+            "share": reads[label] / total if total else None,
+            "connect": percentiles(each["connect"]),
+        }
+        for label, each in endpoints.items()
+    }
+
+
+def _at(label: str, groups: Figures, name: str) -> int:
+    return sum(group["servers"][label][name] for group in groups.values() if label in group["servers"])
+
+
+def percentiles(timing: Figures, at_once: int = 0) -> Figures:
+    """Of the last minute, and its rate per second; None of nothing. ``at_once``: so many more took no time."""
+    recent = Histogram(((int(number), count) for number, count in timing["recent"].items()), longest=timing["longest"])
+    over = timing["over"]
+    return {
+        **{name: timing[name] for name in ("count", "seconds", "longest")},
+        **{name: recent.quantile(part, at_once) for name, part in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))},
+        "rate": recent.count / over if over else None,
+    }
+
+
+def _blocked(holder: Figures, places: dict[tuple[str, int], str | None]) -> Figures:
+    """With the places of those of ours that block it."""
+    server = holder["server"]
+    return {**holder, "blocked_by": [{**by, "place": places.get((server, by["pid"]))} for by in holder["blocked_by"]]}

@@ -1,0 +1,31 @@
+// What the charts show: the server's history, and after its end what this page saw since.
+
+const GAUGES = ["in_use", "idle", "waiting"];
+const LINES = [...GAUGES, "wait_p95"]; // of a few seconds each, which this page cannot count
+const SPAN = 900; // s
+const LEAST = 120; // s shown though nothing is known of them
+
+export class History {
+    #seen = [];
+
+    add({ at, groups, history }) {
+        if (at !== this.#seen.at(-1)?.at) this.#seen.push({ at, groups });
+        this.#seen = this.#seen.filter((each) => each.at > Math.max(history.end, at - SPAN));
+    }
+
+    /** Moments, the values of each line at them, and the range of time to show. */
+    of(name, { at, history: { step, end, groups } }) {
+        const lines = groups[name] ?? Object.fromEntries(LINES.map((line) => [line, []]));
+        const length = lines.in_use.length;
+        const past = Array.from({ length }, (_, i) => end - step * (length - 1 - i));
+        const times = [...past, ...this.#seen.map((each) => each.at)];
+        return {
+            times,
+            range: [Math.max(at - SPAN, Math.min(times[0], at - LEAST)), at],
+            values: LINES.map((line) => [
+                ...lines[line],
+                ...this.#seen.map((each) => each.groups[name]?.[line] ?? null),
+            ]),
+        };
+    }
+}

@@ -1,0 +1,183 @@
+"""SIGKILL, wherever it strikes: no counter ever goes down for it, and none is counted twice."""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import mmap
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from .crew import KEY, Member, dead, ended, files
+
+WORKERS, GENERATIONS = 3, 60
+
+
+class Numbers:
+    """What several processes write and all read, also of those that were killed."""
+
+    def __init__(self, count: int) -> None:
+        self._numbers = (ctypes.c_long * count).from_buffer(mmap.mmap(-1, 8 * count))
+
+    def __getitem__(self, index: int) -> int:
+        return self._numbers[index]
+
+    def __setitem__(self, index: int, number: int) -> None:
+        self._numbers[index] = number
+
+
+def killed_at(step: int, work: Callable[[], Any]) -> bool:
+    """Do this in a child that is killed at its so many-th step; whether it got that far.
+
+    A step is the moment before a call of the system: nobody else sees what happens between two of them.
+    """
+    child = os.fork()
+    if child == 0:
+        left = step
+
+        def count(_frame: FrameType, event: str, called: object) -> None:
+            nonlocal left
+            if event == "c_call" and getattr(called, "__module__", "") in ("posix", "fcntl"):
+                left -= 1
+                if left < 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        try:
+            sys.setprofile(count)
+            work()
+            sys.setprofile(None)
+        finally:
+            os._exit(0)
+    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+
+
+def test_killed_while_writing(tmp_path: Path) -> None:
+    """A worker that is killed at any step of its second write is counted as it wrote first, or second, and stays so."""
+    observer = Member(tmp_path, "observer")
+    observer.tick()
+    seen = []
+
+    def twice() -> None:
+        member.tick()
+        member.count = 2
+        member.tick()
+
+    for step in itertools.count():
+        member = Member(tmp_path, f"w{step}")
+        got_there = not killed_at(step, twice)
+        seen.append(observer.sees().get(member.name, 0))
+        observer.fold()
+        assert observer.sees().get(member.name, 0) == seen[-1]
+        if got_there:
+            break
+    assert seen == sorted(seen)
+    assert set(seen) == {0, 1, 2}
+    assert len(files(tmp_path)) == 3  # its own, the past, the lock
+
+
+def test_killed_while_folding(tmp_path: Path) -> None:
+    """Whoever takes the dead's counters into the past, and then its own, may be killed at any step: all are there, once."""
+    observer = Member(tmp_path, "observer")
+    observer.tick()
+
+    def fold() -> None:
+        observer.exchange.after_fork_in_child()
+        member.fold()
+        member.exchange.close()
+
+    for step in itertools.count():
+        dead(tmp_path, "dead", 100)
+        before = observer.sees()
+        member = Member(tmp_path, f"w{step}")
+        got_there = not killed_at(step, fold)
+        after = observer.sees()
+        assert before["dead"] == 100 * (step + 1)
+        assert after.pop(member.name, 1) == 1
+        assert after == before
+        observer.fold()
+        assert before.items() <= observer.sees().items()
+        if got_there:
+            break
+    assert step > 50, step
+    assert len(files(tmp_path)) == 3
+
+
+def test_killed_again_and_again(tmp_path: Path) -> None:
+    """Of workers killed at random while they write and look after each other, each is counted as it wrote last."""
+    dice = random.Random(4711)
+    observer = Member(tmp_path, "observer")
+    observer.tick()
+    tried, written = Numbers(WORKERS * GENERATIONS), Numbers(WORKERS * GENERATIONS)
+    seen: dict[str, int] = {}
+
+    def work(number: int) -> None:
+        member = Member(tmp_path, str(number), 0)
+        while True:
+            tried[number] = member.count = member.count + 1
+            member.tick(7.0 * (number + 1))
+            written[number] = member.count
+
+    def look() -> None:
+        now = observer.sees()
+        assert all(now.get(name, 0) >= count for name, count in seen.items())
+        seen.update(now)
+
+    def begun(number: int) -> int:
+        child = os.fork()
+        if child == 0:
+            try:
+                observer.exchange.after_fork_in_child()
+                work(number)
+            finally:
+                os._exit(1)
+        return child
+
+    running = [begun(number) for number in range(WORKERS)]
+    for number in range(WORKERS, WORKERS * GENERATIONS):
+        time.sleep(dice.uniform(0.0, 0.01))
+        look()
+        ended(running.pop(dice.randrange(WORKERS)))
+        look()
+        running.append(begun(number))
+    for child in running:
+        ended(child)
+    look()
+    observer.fold()
+    look()
+    assert len(files(tmp_path)) == 3
+    assert sum(seen.values()) > WORKERS * GENERATIONS
+    for number in range(WORKERS * GENERATIONS):
+        assert seen.get(str(number), 0) in (written[number], tried[number])
+
+
+def test_two_fold_at_once(tmp_path: Path) -> None:
+    """Of several that find the same dead at the same moment, one takes them into the past; nobody waits for the other."""
+    members = [Member(tmp_path, str(number), 0) for number in range(4)]
+    children = []
+    for _ in range(20):
+        dead(tmp_path, "dead", 10)
+    go, ready = os.pipe()
+    for member in members:
+        child = os.fork()
+        if child == 0:
+            os.close(ready)
+            os.read(go, 1)
+            before = time.monotonic()
+            member.fold()
+            os._exit(member.exchange.alone is not None or time.monotonic() > before + 5.0)
+        children.append(child)
+    os.close(ready)
+    assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0] * 4
+    os.close(go)
+    last = Member(tmp_path, "last")
+    last.fold()
+    assert last.sees()["dead"] == 200
+    assert not any(name.endswith(".new") for name in files(tmp_path))
+    assert (tmp_path / KEY / "past").read_bytes().count(b'"dead":200') == 1
