@@ -27,7 +27,6 @@ STATES = {
 _POOLS = {
     "none": "No pool has been made yet",
     "closed": "The pool is closed",
-    "not ready": "No group can be served",
 }
 
 Figures = Mapping[str, Any]
@@ -40,7 +39,7 @@ class Finding(NamedTuple):
 
 def findings(figures: Figures) -> list[Finding]:
     """At least one."""
-    found = [*_pool(figures), *_waiting(figures), *_servers(figures), *_no_primary(figures)]
+    found = [*_pool(figures), *_unserved(figures), *_waiting(figures), *_servers(figures), *_no_primary(figures)]
     found += [*_blocked(figures), *_idle_in_transaction(figures), *_alone(figures), _calm(figures)]
     return sorted(found, key=lambda each: LEVELS.index(each.level))
 
@@ -48,6 +47,12 @@ def findings(figures: Figures) -> list[Finding]:
 def _pool(figures: Figures) -> Iterator[Finding]:
     if text := _POOLS.get(figures["pool"]):
         yield Finding("bad", text)
+
+
+def _unserved(figures: Figures) -> Iterator[Finding]:
+    for name, group in figures["groups"].items():
+        if group["unserved"] is not None and figures["pool"] != "closed":
+            yield Finding("bad", f"No server can serve {name} now")
 
 
 def _waiting(figures: Figures) -> Iterator[Finding]:
@@ -63,7 +68,7 @@ def _waiting(figures: Figures) -> Iterator[Finding]:
 
 def _is_full(server: Figures) -> bool:
     most = server["connection_count"]
-    return bool(most and not server["idle"] and server["in_use"] + server["cleaning"] >= most)
+    return bool(most and server["in_use"] + server["cleaning"] >= most)
 
 
 def _because(group: Figures, full: list[str]) -> str:

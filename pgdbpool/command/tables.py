@@ -82,7 +82,7 @@ def groups(figures: Figures, width: int) -> Table:
 def _group(name: str, group: Figures) -> Row:
     now = [count(group[each]) for each in ("in_use", "idle", "waiting", "connection_count")]
     lasted = [seconds(group[what][each]) for what in ("wait", "hold") for each in ("p50", "p95", "p99")]
-    cells = [name, *now, *lasted, rate(group["wait"]["rate"]), count(group["timeouts"])]
+    cells = [name, *now, *lasted, rate(group["hold"]["rate"]), count(group["timeouts"])]
     return Row(STYLES["warn"] if group["waiting"] else "", cells)
 
 

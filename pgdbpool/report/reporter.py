@@ -43,7 +43,7 @@ class Reporter:
         self._exchange.after_fork_in_child()
         self.worker.after_fork()
 
-    def tick(self) -> float | None:
+    def tick(self) -> float:
         """Tell the others what is due; the seconds until the next time."""
         if self._history.is_due(time()):
             self._history.note(figures(self._engine, self._worker))

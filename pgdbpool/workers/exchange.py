@@ -19,8 +19,8 @@ _RARELY = 5.0  # seconds between two writes
 _OFTEN = 0.5  # … while somebody looks
 _LOOKING = 5.0  # seconds for which somebody who has looked goes on looking
 _TO_SEE = 1.0  # seconds after which it is seen that somebody looks
-_AGAIN = 30.0  # seconds after a failure
-_TRIES = 5  # where another worker was in the way
+_AGAIN = 30.0  # seconds after a failure, or where there is nothing to do
+_TRIES = 5  # where somebody removes the folder
 _PATIENCE = 1.0  # seconds for which one that leaves waits for the lock
 
 
@@ -28,54 +28,51 @@ class Exchange:
     """The figures of all workers that have the same ``key``: a dict each, of which nothing is known here but its age.
 
     ``figures()`` makes this worker's; ``retired(several)`` makes one that keeps their counters and nothing else.
-    ``alone`` says why this worker shows only itself, in plain words, or is None; ``is_watched`` whether somebody has looked at
-    the figures just now, in any of the workers.
+    ``alone`` says why this worker shows only itself, in plain words, or is None; ``is_watched``: somebody looks at the
+    figures of one of the workers.
 
-    One thread at a time may call ``tick``, any thread all else, also meanwhile: no lock is needed, for what they have in
-    common is on the disk, where each step is atomic. Nothing here raises, and nothing waits for another process, except
-    ``close``, for a moment.
+    One thread at a time may call ``tick``, any thread all else, also meanwhile: what they have in common is on the disk,
+    where each step is atomic. Nothing here raises, and nothing waits for another process, except ``close``, for a moment.
     """
 
     def __init__(self, stats_dir: str | None, key: str, figures: Callable[[], Figures], retired: Retired) -> None:
         self.alone = "stats_dir is None: the workers keep their figures to themselves" if stats_dir is None else None
+        self.is_watched = False
         self._rendezvous = None if stats_dir is None else Rendezvous(stats_dir, key)
         self._figures = figures
         self._retired = retired
         self._own = Own()
-        self._closed = self.is_watched = False
+        self._closed = False
         self._counted = False  # what it leaves has been taken into the past
 
-    def tick(self, now: float, due: bool = False) -> float | None:
-        """Write if it is time to, or ``due``; look after the dead. Seconds until the next one, None: no more.
-
-        ``now`` is Unix time.
-        """
+    def tick(self, now: float, due: bool = False) -> float:
+        """Write if it is time to, or ``due``; look after the dead. The seconds until the next one; ``now`` is Unix time."""
         if self._rendezvous is None or self._closed:
-            return None
+            return _AGAIN
         pause = self._attempt(self._rendezvous, now, due)
-        if self._closed:  # meanwhile, so the file may be newer than its end
-            self._depart(self._rendezvous, late=True)
+        self._leave_if_closed(self._rendezvous)
         return pause
 
     def _attempt(self, rendezvous: Rendezvous, now: float, due: bool) -> float:
-        for tries_left in reversed(range(_TRIES)):
+        for _ in range(_TRIES):
             try:
                 with rendezvous.entered(make=True) as folder:
                     pause = self._exchange(folder, now, due)
                 self.alone = None
                 return pause
             except Exception as error:
-                # Somebody removed the folder, or looked at the file that was just being written.
-                if not (tries_left and isinstance(error, (FileNotFoundError, BlockingIOError))):
-                    self._failed(error)
+                problem = error
+                if self._closed or not isinstance(error, FileNotFoundError):  # that somebody removed the folder
                     break
+        self.is_watched = False
+        self._failed(problem)
         return _AGAIN
 
     def _exchange(self, folder: Folder, now: float, due: bool) -> float:
-        watched = self.is_watched = folder.age(WATCHED, now) <= _LOOKING
+        self.is_watched = watched = folder.age(WATCHED, now) <= _LOOKING
         if due or self._own.is_due(folder, now, _OFTEN if watched else _RARELY):
             figures = self._figures()
-            self._own.write(folder, figures, now)
+            self._own.write(folder, figures)
         if folder.age(LOCK, now) >= _RARELY:
             with folder.locked(LOCK) as ours:
                 if ours:
@@ -108,6 +105,7 @@ class Exchange:
     def watched(self) -> None:
         """Somebody looks: from now on, and for some seconds, all workers write often."""
         if self._rendezvous is not None:
+            self.is_watched = True
             with suppress(Exception), self._rendezvous.entered() as folder:
                 folder.touch(WATCHED, time())
 
@@ -117,10 +115,16 @@ class Exchange:
             self._closed = True
             self._depart(self._rendezvous)
 
+    def _leave_if_closed(self, rendezvous: Rendezvous) -> None:
+        """Where it was closed meanwhile, what was written may be newer than its end."""
+        if self._closed:
+            self._depart(rendezvous, late=True)
+
     def _depart(self, rendezvous: Rendezvous, late: bool = False) -> None:
         with suppress(Exception), rendezvous.entered() as folder:
             if not late:
-                self._write_last(folder)
+                with suppress(Exception):  # else what was written before will do
+                    self._own.write(folder, self._figures())
             elif self._counted:
                 folder.remove(self._own.name)
             self._own.leave()
@@ -130,12 +134,6 @@ class Exchange:
                     self._counted = True
                     rendezvous.leave(folder)
         self._own.leave()
-
-    def _write_last(self, folder: Folder) -> None:
-        for _ in range(_TRIES):
-            with suppress(Exception):  # else what was written before will do
-                self._own.write(folder, self._figures(), time())
-                return
 
     def after_fork_in_child(self) -> None:
         """This process is a worker of its own. What it has of its parent's files must not keep them locked."""

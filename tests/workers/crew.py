@@ -14,7 +14,7 @@ from typing import Any
 
 from pgdbpool.workers import Exchange
 
-__all__ = ["KEY", "Member", "ended", "files", "forked", "killed", "retired", "seen_by"]
+__all__ = ["KEY", "Member", "dead", "ended", "files", "forked", "killed", "retired", "seen_by"]
 
 KEY = "0123abcd"
 
@@ -36,7 +36,7 @@ class Member:
     def figures(self) -> dict[str, Any]:
         return {"at": self.now, "workers": [{"at": self.now}], "counters": {self.name: self.count}, "busy": 1}
 
-    def tick(self, later: float = 5.0) -> float | None:
+    def tick(self, later: float = 5.0) -> float:
         """So many seconds after the last one; after 5 it writes if anything changed."""
         self.now += later
         return self.exchange.tick(self.now)
@@ -50,6 +50,13 @@ class Member:
 
     def living(self) -> set[str]:
         return {name for each in self.exchange.others() if each["busy"] for name in each["counters"]}
+
+
+def dead(stats_dir: Path, name: str, count: int) -> None:
+    """What a killed worker leaves, without the price of a process."""
+    member = Member(stats_dir, name, count)
+    member.tick()
+    member.exchange.after_fork_in_child()  # it drops what is its parent's
 
 
 def seen_by(exchange: Exchange) -> dict[str, int]:

@@ -17,7 +17,7 @@ import pytest
 from pgdbpool.workers import Exchange
 from tests.life import in_child, python
 
-from .crew import KEY, Member, files, killed, retired
+from .crew import KEY, Member, dead, files, killed, retired
 
 NAMESPACE = ["unshare", "--mount", "--map-root-user"]
 
@@ -166,7 +166,7 @@ def test_no_descriptors(tmp_path: Path) -> None:
 
     said = []
     for spare in range(12):
-        killed(Member(tmp_path, f"late {spare}").tick)
+        dead(tmp_path, f"late {spare}", 1)
         said.append(in_child(lambda: tick(spare)))  # noqa: B023 (called at once)
         assert a.sees()["dead"] == 7
         assert a.sees()[f"late {spare}"] == 1
@@ -180,7 +180,7 @@ def test_what_it_was_given_fails(failing: str, tmp_path: Path) -> None:
     a = Member(tmp_path, "a")
     a.tick()
     killed(Member(tmp_path, "dead").tick)
-    dead = files(tmp_path)
+    before = files(tmp_path)
 
     def fails(*_: object) -> dict[str, Any]:
         raise KeyError("groups")
@@ -195,4 +195,4 @@ def test_what_it_was_given_fails(failing: str, tmp_path: Path) -> None:
     exchange.close()
     a.fold()
     assert a.sees()["dead"] == 1
-    assert set(dead) - set(files(tmp_path))
+    assert set(before) - set(files(tmp_path))

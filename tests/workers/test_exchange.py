@@ -125,13 +125,29 @@ def test_it_writes_often_while_somebody_looks(tmp_path: Path) -> None:
     b.tick(0.0)
     b.exchange.watched()
     a.count = 2
+    assert (a.exchange.is_watched, b.exchange.is_watched) == (False, True)
     assert a.tick(0.6) == 0.5
+    assert a.exchange.is_watched
     assert b.sees() == {"a": 2}
     a.count = 3
     assert a.tick(6.0) == 1.0
+    assert not a.exchange.is_watched
     a.count = 4
     assert a.tick(0.6) == 1.0
     assert b.sees() == {"a": 3}
+
+
+def test_what_is_due_is_written_at_once(tmp_path: Path) -> None:
+    """Where it is due, all see what has just been counted, however short a time ago this worker wrote; itself, too."""
+    a, b = Member(tmp_path, "a"), Member(tmp_path, "b")
+    a.tick(0.0)
+    a.count = 2
+    a.exchange.tick(a.now + 0.01)
+    assert b.sees() == {"a": 1}
+    a.exchange.tick(a.now + 0.02, True)
+    assert b.sees() == {"a": 2}
+    assert [each["counters"] for each in a.exchange.everyone()] == [{"a": 2}]
+    assert a.exchange.others() == []
 
 
 def test_counters_outlive_their_worker(tmp_path: Path) -> None:
@@ -244,7 +260,7 @@ def test_close(tmp_path: Path) -> None:
     b.exchange.close()
     assert (a.sees(), a.living()) == ({"b": 9}, set())
     assert len([name for name in files(tmp_path) if name.endswith(".json")]) == 1
-    assert (b.exchange.others(), b.tick()) == ([], None)
+    assert (b.exchange.others(), b.tick()) == ([], 30.0)
 
 
 def test_the_last_one_removes_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -308,7 +324,7 @@ def test_nowhere() -> None:
     """With ``stats_dir`` None a worker shows only itself, and says so."""
     a = Member(None, "a")
     a.exchange.watched()
-    assert (a.tick(), a.exchange.others()) == (None, [])
+    assert (a.tick(), a.exchange.others()) == (30.0, [])
     assert a.exchange.alone == "stats_dir is None: the workers keep their figures to themselves"
     in_child(a.exchange.after_fork_in_child)
     a.exchange.close()

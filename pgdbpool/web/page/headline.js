@@ -22,7 +22,7 @@ export class Headline {
     show(found, stats) {
         const [worst, ...others] = found.length && found[0].level !== "note" ? found : [calm(stats), ...found];
         attribute(this.section, "class", worst.level);
-        write(this.#first, ["level", WORDS[worst.level]], " ", ["text", worst.text]);
+        write(this.#first, [`mark ${worst.level}`, WORDS[worst.level]], " ", ["text", worst.text]);
         each(
             this.#others,
             shortened(others),
@@ -45,7 +45,7 @@ export class Headline {
 
 function fill(line, { level, text }) {
     attribute(line, "class", level);
-    write(line, ["level", WORDS[level]], " ", ["text", text]);
+    write(line, [`mark ${level}`, WORDS[level]], " ", ["text", text]);
 }
 
 function shortened(found) {
