@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
@@ -33,6 +34,7 @@ class Worker:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._bell: queue.SimpleQueue[None] | None = None
+        self._wanting: deque[queue.SimpleQueue[None]] = deque()  # those who wait for the next run
         self._begun = 0.0
         self.stopped = False
 
@@ -62,6 +64,14 @@ class Worker:
             return False
         return True
 
+    def run_once(self, patience: float) -> None:
+        """Have ``work`` run once more, and wait for that, for at most ``patience`` seconds."""
+        done: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._wanting.append(done)
+        if self.nudge() and not self.stopped:
+            with suppress(queue.Empty):
+                done.get(timeout=patience)
+
     def stop(self, patience: float = 0.0) -> None:
         """Let the thread end after what it is doing, and wait for that for at most ``patience`` seconds."""
         with self._lock:
@@ -79,12 +89,15 @@ class Worker:
     def _run(self, bell: queue.SimpleQueue[None]) -> None:
         pause: float | None = 0.0
         while self._wait(pause, bell):
+            wanting = [self._wanting.popleft() for _ in range(len(self._wanting))]
             try:
                 pause = self._work()
             except BaseException:  # SystemExit in a user's callable must not end what all others rely on
                 pause = _AGAIN
                 with suppress(Exception):  # nor must a logging handler that raises
                     log.exception("%s failed; it goes on with the next task", self._name)
+            for done in wanting:
+                done.put(None)
 
     def _wait(self, pause: float | None, bell: queue.SimpleQueue[None]) -> bool:
         """Wait for a nudge or the end of the pause; false when the thread is to end."""

@@ -18,6 +18,7 @@ from pgdbpool.report.history import History
 from pgdbpool.report.summing import merge, past, present
 from pgdbpool.workers.exchange import Exchange
 
+_PATIENCE = 0.5  # seconds that showing the figures waits for the disk
 _WATCHED = 5.0  # seconds after a look at the figures in which the servers are asked who blocks whom
 _INTERNAL = ("format", "at", "workers", "holders", "events", "history", "advice", "pool")
 
@@ -35,6 +36,7 @@ class Reporter:
     def _begin(self) -> None:
         self._worker = {"id": uuid.uuid4().hex[:12], "pid": os.getpid(), "started": time()}
         self._history = History()
+        self._due = False
 
     def after_fork_in_child(self) -> None:
         self._begin()
@@ -45,7 +47,8 @@ class Reporter:
         """Tell the others what is due; the seconds until the next time."""
         if self._history.is_due(time()):
             self._history.note(figures(self._engine, self._worker))
-        pause = self._exchange.tick(time())
+        due, self._due = self._due, False
+        pause = self._exchange.tick(time(), due)
         if self._exchange.is_watched:
             self._ask()
         return pause
@@ -53,6 +56,14 @@ class Reporter:
     def _ask(self) -> None:
         for endpoint in self._engine.endpoints:
             endpoint.activity.wanted_until = monotonic() + _WATCHED
+
+    def _write(self) -> None:
+        """Before they are shown: whoever is asked next must not know less of this worker. The file has one writer."""
+        self._due = True
+        if self._engine.options.type == "non-threaded":
+            self.tick()
+        else:
+            self.worker.run_once(_PATIENCE)
 
     def own(self) -> dict[str, Any]:
         """This process's figures."""
@@ -62,7 +73,10 @@ class Reporter:
         """Those of all workers of the host, as of one; somebody looks at them."""
         self._ask()
         self._exchange.watched()
-        merged = merge([self.own(), *self._exchange.others()])
+        self._write()
+        told = self._exchange.everyone()
+        known = any(worker["id"] == self._worker["id"] for each in told for worker in each["workers"])
+        merged = merge(told if known else [self.own(), *told])
         return {**merged, "closed": self._engine.closed, "alone": self._exchange.alone}
 
     def stats(self) -> dict[str, Any]:

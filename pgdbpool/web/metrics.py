@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
-from itertools import product
+from itertools import accumulate, product
 from typing import Any, get_args
 
 from prometheus_client import CollectorRegistry
@@ -17,10 +18,12 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.utils import floatToGoString
 
 from pgdbpool.engine.endpoint import Health
-from pgdbpool.waiting import Histogram, Role
+from pgdbpool.waiting import EDGES, Role
 
-# Those that OpenTelemetry advises for the duration of operations; each is an edge of our own buckets, so counts are exact.
+# Those that OpenTelemetry advises for the duration of operations.
 BOUNDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
+# The last of our own buckets below each: every bound is an edge of one, so what is counted is exact.
+_LAST = {floatToGoString(bound): EDGES.index(bound) for bound in BOUNDS}
 
 _GROUP, _SERVER = "db_client_connection_pool_name", "server_address"
 _BOTH = (_GROUP, _SERVER)
@@ -181,9 +184,13 @@ def _histogram(name: str, text: str, labels: Any, samples: Samples) -> Any:
     """Of pairs: what was measured, and how many more took no time."""
     family = HistogramMetricFamily(name, text, labels=labels, unit="seconds")
     for key, (timing, at_once) in samples.items():
-        measured = Histogram((int(number), count) for number, count in timing["buckets"].items())
-        buckets = [(floatToGoString(bound), measured.up_to(bound) + at_once) for bound in BOUNDS]
         # The sum of several workers' seconds depends by a hair on their order, and must never seem to go down.
-        seconds = round(timing["seconds"], 6)
-        family.add_metric(key, [*buckets, ("+Inf", measured.count + at_once)], seconds)
+        family.add_metric(key, _buckets(timing["buckets"], at_once), round(timing["seconds"], 6))
     return family
+
+
+def _buckets(counts: Mapping[str, int], at_once: int) -> list[tuple[str, int]]:
+    """For each bound, how many did not exceed it."""
+    numbers = sorted(map(int, counts))
+    sums = [*accumulate((counts[str(number)] for number in numbers), initial=at_once)]
+    return [(bound, sums[bisect_right(numbers, last)]) for bound, last in _LAST.items()] + [("+Inf", sums[-1])]

@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from pgdbpool.engine.current import default_pool
 from pgdbpool.errors import PoolClosed
+from pgdbpool.report.figures import FORMAT
 from pgdbpool.report.history import together
 from pgdbpool.report.summing import Figures, present
 
@@ -79,8 +80,15 @@ def _answer(pool: Any, environ: Environ) -> _Answer:
 # -- figures ----------------------------------------------------------------------------------------------------------
 
 
-_NOTHING: dict[str, Any] = {"format": 1, "closed": False, "alone": None, "workers": [], "groups": {}, "endpoints": {}}
-_NO_LISTS: dict[str, Any] = {"holders": [], "events": [], "history": together([]), "advice": []}
+_NOTHING: Figures = {
+    "format": FORMAT,
+    "closed": False,
+    "alone": None,
+    "groups": {},
+    "endpoints": {},
+    "history": together([]),
+}
+_NO_LISTS: Figures = {"workers": [], "holders": [], "events": [], "advice": []}
 
 
 def _found(pool: Any) -> Any:

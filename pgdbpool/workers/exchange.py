@@ -45,19 +45,19 @@ class Exchange:
         self._closed = False
         self._counted = False  # what it leaves has been taken into the past
 
-    def tick(self, now: float) -> float:
-        """Write if it is time to, look after the dead; ``now`` is Unix time. The seconds until the next one."""
+    def tick(self, now: float, due: bool = False) -> float:
+        """Write if it is time to, or ``due``; look after the dead. The seconds until the next one; ``now`` is Unix time."""
         if self._rendezvous is None or self._closed:
             return _AGAIN
-        pause = self._attempt(self._rendezvous, now)
+        pause = self._attempt(self._rendezvous, now, due)
         self._leave_if_closed(self._rendezvous)
         return pause
 
-    def _attempt(self, rendezvous: Rendezvous, now: float) -> float:
+    def _attempt(self, rendezvous: Rendezvous, now: float, due: bool) -> float:
         for _ in range(_TRIES):
             try:
                 with rendezvous.entered(make=True) as folder:
-                    pause = self._exchange(folder, now)
+                    pause = self._exchange(folder, now, due)
                 self.alone = None
                 return pause
             except Exception as error:
@@ -68,9 +68,9 @@ class Exchange:
         self._failed(problem)
         return _AGAIN
 
-    def _exchange(self, folder: Folder, now: float) -> float:
+    def _exchange(self, folder: Folder, now: float, due: bool) -> float:
         self.is_watched = watched = folder.age(WATCHED, now) <= _LOOKING
-        if self._own.is_due(folder, now, _OFTEN if watched else _RARELY):
+        if due or self._own.is_due(folder, now, _OFTEN if watched else _RARELY):
             figures = self._figures()
             self._own.write(folder, figures)
         if folder.age(LOCK, now) >= _RARELY:
@@ -80,22 +80,22 @@ class Exchange:
                     fold(folder, self._retired)
         return _OFTEN if watched else _TO_SEE
 
-    def publish(self, figures: Figures) -> None:
-        """Write these now. Whoever shows somebody a counter publishes it first, so that no other worker shows less later."""
-        if self._rendezvous is not None and not self._closed and self.alone is None:
-            with suppress(Exception), self._rendezvous.entered() as folder:  # the next tick says what is wrong
-                self._own.write(folder, figures)
-            self._leave_if_closed(self._rendezvous)
-
     def others(self) -> list[Figures]:
         """The figures of the other workers that live, and a dict with the counters of those that do not."""
+        return self._seen(but=self._own.name)
+
+    def everyone(self) -> list[Figures]:
+        """The same, and this worker's own as the others see them: so no counter goes down, whoever is asked next."""
+        return self._seen()
+
+    def _seen(self, but: str = "") -> list[Figures]:
         if self._rendezvous is None or self._closed or self.alone is not None:
             return []
         try:
             with self._rendezvous.entered() as folder:
                 seen = survey(folder)
             dead = [*seen.past.figures, *seen.dead().values()]
-            return [*seen.living(but=self._own.name), *([self._retired(dead)] if dead else [])]
+            return [*seen.living(but), *([self._retired(dead)] if dead else [])]
         except FileNotFoundError:  # before the first tick, or the next one mends it
             return []
         except Exception as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections import deque
 from contextlib import suppress
 from uuid import uuid4
@@ -13,9 +12,6 @@ from pgdbpool.workers.folder import Folder
 from pgdbpool.workers.records import name_of
 
 _ALWAYS_NEW = ("at", "workers")  # these change although nothing has
-_OVERTAKEN = (
-    5.0  # seconds by which figures may be older than what another thread has written; more: a clock was set back
-)
 _TRIES = 5
 
 
@@ -24,9 +20,7 @@ class Own:
 
     def __init__(self) -> None:
         self.name = name_of(uuid4().hex)
-        # Guards the order of writes: the last descriptor is that of the file. Forbidden under it: all else that may block.
-        self._lock = threading.Lock()
-        # Not under the lock, for a fork's child must close them whoever has it: each is closed once, whoever does it.
+        # The last is that of the file. Its own operations are atomic: each descriptor is closed once, whoever does it.
         self._descriptors: deque[int] = deque()
         self._written: Figures = {}
         self._at = float("-inf")
@@ -38,13 +32,10 @@ class Own:
     def write(self, folder: Folder, figures: Figures) -> None:
         """Put these in the place of older ones; nothing is written where nothing has changed."""
         at, changing = figures["at"], {key: value for key, value in figures.items() if key not in _ALWAYS_NEW}
-        with self._lock:
-            if 0 < self._at - at < _OVERTAKEN:
-                return
-            if changing != self._written or folder.inode(self.name) is None:
-                self._descriptors.append(_written(folder, self.name, pack(figures)))
-                self._close_but(1)
-            self._written, self._at = changing, at
+        if changing != self._written or folder.inode(self.name) is None:
+            self._descriptors.append(_written(folder, self.name, pack(figures)))
+            self._close_but(1)
+        self._written, self._at = changing, at
 
     def leave(self) -> None:
         """From now on the file is that of a dead worker. In the child of a fork: the parent's goes on living."""

@@ -148,13 +148,12 @@ def test_names_are_text(server: Server, make_pool: Any, make_site: MakeSite, loo
     config = {"db": server.endpoint(label=f"db {ODD}"), "groups": {f"web {ODD}": {"connection_count": 1}}}
     pool = make_pool(config)
     page = look(make_site(pool)).open()
-    with ExitStack() as waiting:
-        with holding(pool, 1):
-            waiter = thread_of(pool.query, "SELECT 1")
-            waiting.callback(waiter.result)
-            headline(page, re.escape(f"1 request waits for a connection of web {ODD}"))
-            page.locator("#held tbody tr").wait_for()
-            for section, text in (("groups", f"web {ODD}"), ("servers", f"db {ODD}"), ("held", f"web {ODD} db {ODD}")):
-                assert text in page.locator(f"#{section}").inner_text(), section
+    with ExitStack() as waiting, holding(pool, 1):
+        waiter = thread_of(pool.query, "SELECT 1")
+        waiting.callback(waiter.result)
+        headline(page, re.escape(f"1 request waits for a connection of web {ODD}"))
+        page.locator("#held tbody tr").wait_for()
+        for section, text in (("groups", f"web {ODD}"), ("servers", f"db {ODD}"), ("held", f"web {ODD} db {ODD}")):
+            assert text in page.locator(f"#{section}").inner_text(), section
     assert page.locator("img").count() == 0
     assert "owned" not in page.title()

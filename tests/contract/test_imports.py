@@ -37,7 +37,7 @@ ROOMS = {
 
 # What only some places may import: everything else of psycopg2 goes through the driver, everything of threads through
 # the engine. The demo is a user of the pool, so it may do what any program may.
-THREADS = "engine waiting.line workers.own demo"
+THREADS = "engine waiting.line command.asking demo"
 RESERVED = {
     "psycopg2": "errors config driver engine.guard access demo",
     "threading": THREADS,
@@ -119,7 +119,7 @@ def test_a_breach_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     path.parent.mkdir(parents=True)
     path.write_text("import threading\nfrom ..errors import _both\ndef f():\n    from pgdbpool.engine import group\n")
     assert sorted(breaches(path)) == [
-        "bad.py:1: threading is for engine waiting.line workers.own demo only",
+        "bad.py:1: threading is for engine waiting.line command.asking demo only",
         "bad.py:2: pgdbpool.errors._both is private to errors",
         "bad.py:4: driver may not import pgdbpool.engine.group",
     ]

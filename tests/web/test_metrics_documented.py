@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families as plain
 from pgdbpool.wsgi import status_app
 from tests.servers import eventually
 from tests.several import Replicas, is_known
+from tests.web.test_metrics import alone
 from tests.web.test_status import NOBODY, get
 
 PAGE = (Path(__file__).resolve().parents[2] / "doc" / "metrics.md").read_text(encoding="utf-8")
@@ -32,7 +33,7 @@ def promtool() -> Callable[..., None]:
     """Runs Prometheus' tool, which may find nothing to complain of."""
     path = shutil.which("promtool")
     if path is None:
-        words = "no promtool in PATH: apt install prometheus"
+        words = "no promtool in PATH: it is in Debian's package prometheus"
         pytest.fail(words) if os.environ.get("PGDBPOOL_TEST_PROMTOOL") == "required" else pytest.skip(words)
 
     def run(*arguments: str, given: bytes = b"") -> None:
@@ -46,7 +47,7 @@ def promtool() -> Callable[..., None]:
 @pytest.fixture
 def app(replicas: Replicas, make_pool: Callable[..., Any]) -> Any:
     """Of a pool whose every figure is known."""
-    pool = make_pool(replicas.config({"connection_count": 2, "target": "prefer-standby"}))
+    pool = make_pool(alone(replicas.config({"connection_count": 2, "target": "prefer-standby"})))
     assert eventually(lambda: is_known(pool), 15.0)
     pool.query("SELECT 1")
     return status_app(pool)

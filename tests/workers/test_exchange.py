@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
-import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from pgdbpool.workers import Exchange
-from tests.life import in_child, outcomes, python
+from tests.life import in_child, python
 from tests.servers import eventually
 
 from .crew import KEY, Member, files, forked, killed, retired
@@ -138,55 +137,17 @@ def test_it_writes_often_while_somebody_looks(tmp_path: Path) -> None:
     assert b.sees() == {"a": 3}
 
 
-def test_what_is_shown_is_published(tmp_path: Path) -> None:
-    """What one worker publishes, all others see at once; older figures of a slower thread do not take their place."""
+def test_what_is_due_is_written_at_once(tmp_path: Path) -> None:
+    """Where it is due, all see what has just been counted, however short a time ago this worker wrote; itself, too."""
     a, b = Member(tmp_path, "a"), Member(tmp_path, "b")
-    a.exchange.publish(a.figures())
-    assert (b.sees(), list(tmp_path.iterdir())) == ({}, [])  # it was before the first tick
     a.tick(0.0)
     a.count = 2
-    older = a.figures()
-    a.count, a.now = 3, a.now + 0.1
-    a.exchange.publish(a.figures())
-    a.exchange.publish(older)
-    assert b.sees() == {"a": 3}
-    a.count, a.now = 4, a.now - 3600.0  # the clock was set back
-    a.exchange.publish(a.figures())
-    assert b.sees() == {"a": 4}
-    a.exchange.close()
-    a.exchange.publish(a.figures())
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_published_by_many_threads(tmp_path: Path) -> None:
-    """However many threads publish while another ticks, the worker is seen to live, and its counter never goes down."""
-    a, b = Member(tmp_path, "a"), Member(tmp_path, "b")
-    a.tick(0.0)
-    b.tick(0.0)
-    lock, going, seen = threading.Lock(), [True], [0]
-
-    def publish(_: int) -> None:
-        while going:
-            with lock:
-                a.count, a.now = a.count + 1, a.now + 1e-4
-                figures, count = a.figures(), a.count
-            a.exchange.publish(figures)
-            assert b.sees()["a"] >= count
-
-    def work(number: int) -> None:
-        if number:
-            return publish(number)
-        try:
-            for _ in range(300):
-                a.exchange.tick(a.now + 6.0)
-                assert b.living() == {"a"}
-                seen.append(b.sees()["a"])
-        finally:
-            going.clear()
-
-    assert [each.error for each in outcomes(5, work, 30.0)] == [None] * 5
-    assert seen == sorted(seen)
-    assert a.exchange.alone is None
+    a.exchange.tick(a.now + 0.01)
+    assert b.sees() == {"a": 1}
+    a.exchange.tick(a.now + 0.02, True)
+    assert b.sees() == {"a": 2}
+    assert [each["counters"] for each in a.exchange.everyone()] == [{"a": 2}]
+    assert a.exchange.others() == []
 
 
 def test_counters_outlive_their_worker(tmp_path: Path) -> None:
