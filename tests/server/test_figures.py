@@ -206,7 +206,9 @@ def test_more_connections_than_the_server_gives(
         assert eventually(lambda: shown(pool)["advice"], 15.0)
         assert eventually(lambda: caplog.records)
     ((line,), (label,)) = shown(pool)["advice"], pool.stats()["endpoints"]
-    assert line.startswith(f"{label}: 3 workers × 5 = 15 connections do not fit into the 12 that this server gives to our role")
+    assert line.startswith(
+        f"{label}: 3 workers × 5 = 15 connections do not fit into the 12 that this server gives to our role"
+    )
     assert [each.getMessage() for each in caplog.records] == [line]
     assert [each["kind"] for each in shown(pool)["events"] if each["kind"] != "role"] == ["advice"]
 
