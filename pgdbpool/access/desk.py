@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from time import monotonic, sleep
 from typing import Any
 
+from pgdbpool.access.request import Request
 from pgdbpool.access.results import Result, answer
 from pgdbpool.access.statements import lost, milliseconds, one_shot, plain, rejected, seconds
 from pgdbpool.config import GroupOptions
@@ -14,7 +15,7 @@ from pgdbpool.driver.session import Session, limit_of
 from pgdbpool.engine.engine import Engine
 from pgdbpool.engine.group import Group
 from pgdbpool.engine.owners import Owner
-from pgdbpool.errors import DBOfflineError, DBQueryError, PoolTimeout
+from pgdbpool.errors import DBOfflineError, DBQueryError, PoolError, PoolTimeout
 from pgdbpool.text import Verdict
 from pgdbpool.waiting import Slot
 
@@ -76,12 +77,20 @@ class Desk:
 
     def checkout(self, owner: Owner, patience: float, reads: bool) -> Slot:
         """A connection for writing or for reading; a thread reads from a standby only if that shows what it has written."""
-        if not (reads or self._only_reads):
-            return self.group.checkout(owner, patience)
-        if owner.marks and self._looks_at_roles and self.causal.mark_of(owner, anew=True) is not None:
-            slot = self._checkout_behind(owner, patience)
-        else:
-            slot = self.group.checkout(owner, patience, self.reading)
+        request: Request | None = owner.request
+        if request is not None:
+            patience = request.patience(patience)
+        try:
+            if not (reads or self._only_reads):
+                return self.group.checkout(owner, patience)
+            if owner.marks and self._looks_at_roles and self.causal.mark_of(owner, anew=True) is not None:
+                slot = self._checkout_behind(owner, patience)
+            else:
+                slot = self.group.checkout(owner, patience, self.reading)
+        except PoolError as error:
+            if request is not None:
+                request.note(error)
+            raise
         slot.reads += 1
         if not self.causal.told and slot.shelf.source.role == "standby":
             self.causal.tell(self.group.name)
@@ -160,9 +169,9 @@ class Desk:
                     if reads and not self._reads(sql, verdict, read_only, simple):
                         soiled = reads = False  # to the primary, then
                         continue
-                limit, prefix = self._front(session, verdict, answer_in, guard=reads and not read_only)
+                limit, prefix = self._front(session, verdict, answer_in, owner.request, guard=reads and not read_only)
                 only_reads = verdict.reads and simple if read_only is None else read_only
-                soiled = not verdict.clean or limit != session.limit or not simple
+                soiled = not (verdict.clean and simple and (limit == session.limit or verdict.joinable))
                 sent = True
                 cursor = session.run(prefix + sql if prefix else sql, params, limit)
                 if not (reads or only_reads) and self.causal.wanted and may_write_to(slot):
@@ -197,12 +206,16 @@ class Desk:
             return True
         return standby and (code in _REFUSED or (reads and code in _TOO_EARLY) or code == _CONFLICT)
 
-    def _front(self, session: Session, verdict: Verdict, answer_in: int | None, *, guard: bool) -> tuple[float, str]:
+    def _front(
+        self, session: Session, verdict: Verdict, answer_in: int | None, request: Request | None, *, guard: bool
+    ) -> tuple[float, str]:
         """The limit of the answer, and what goes in front of the statement.
 
         ``guard``: a primary guarantees that what was judged by its text only reads, so that it may be run again.
         """
         first = _READ_ONLY if guard and verdict.joinable and not session.reports_recovery() else ""
+        if request is not None:
+            answer_in = request.answer_in(session.query_timeout if answer_in is None else answer_in)
         if answer_in is None or answer_in == session.query_timeout:
             return session.limit, first
         return limit_of(answer_in), first + self._set_timeout(session, answer_in, verdict.joinable)
@@ -234,9 +247,10 @@ class Desk:
     def _set_timeout(session: Session, query_timeout: int, joinable: bool) -> str:
         """The server's side of a limit of its own: what goes in front of the statement, in the same message if that may be."""
         if session.pooled_by is not None:
-            return ""  # it would stay with a server session that the next transaction of somebody else gets
-        setting = f"SET statement_timeout = {query_timeout:d}"
+            return ""  # it might stay with a server session that the next transaction of somebody else gets
         if joinable:
-            return setting + ";\n"
-        session.execute(setting, None, MOMENT)
+            return f"SET LOCAL statement_timeout = {query_timeout:d};\n"  # until the end of the message
+        session.execute(
+            f"SET statement_timeout = {query_timeout:d}", None, min(MOMENT, limit_of(query_timeout) or MOMENT)
+        )
         return ""

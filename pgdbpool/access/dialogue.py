@@ -11,11 +11,12 @@ from typing import Any
 import psycopg2
 
 from pgdbpool.access.outcome import TRACK
+from pgdbpool.access.request import check_deadline, noted, present_request
 from pgdbpool.access.scribe import Scribe
 from pgdbpool.access.statements import aborted, lost, plain, prepared, refuse_lost_commit, rejected
 from pgdbpool.driver.position import WRITTEN
 from pgdbpool.driver.session import Session, limit_of
-from pgdbpool.errors import DBConnectionError, DBQueryError, InDoubt, PoolError
+from pgdbpool.errors import DBConnectionError, DBQueryError, InDoubt, PoolError, PoolTimeout
 from pgdbpool.text import Verdict, doubtful
 
 BLOCK_ENDS = "the block commits when it ends, and rolls back on an exception"
@@ -100,7 +101,7 @@ class Dialogue:
 
         ``limit``: its ``query_timeout``, None for that of the lease. ``front``: whole lines.
         """
-        limit = self.query_timeout if limit is None else limit
+        limit = self._limit_of(verdict, limit)
         verdict = verdict if plain(params) else doubtful(verdict)
         self.soiled = self.soiled or not verdict.clean
         self.wrote = self.wrote or not verdict.reads
@@ -127,6 +128,22 @@ class Dialogue:
                 raise aborted(first)
         return cursor
 
+    def _limit_of(self, verdict: Verdict, limit: int | None) -> int:
+        """In milliseconds. What ends a transaction has its whole limit, as ``end`` says."""
+        whole = self.query_timeout if limit is None else limit
+        if verdict.keyword in _UNDO:
+            return whole
+        left = self.limited(whole)
+        return whole if verdict.controls_transaction else left
+
+    def fetch(self, cursor: str, count: int) -> Any:
+        """The next rows of a cursor that was declared in this transaction."""
+        session, limit = self.session, self.limited()
+        self._varied = self._varied or limit != session.query_timeout
+        varied = self._varied and session.pooled_by is None and not session.failed
+        front = f"SET LOCAL statement_timeout = {limit:d};\n" if varied else ""
+        return self.send(front, f"FETCH FORWARD {count:d} FROM {cursor}", limit=limit)
+
     def _prefix(self, verdict: Verdict, limit: int) -> str:
         """BEGIN, where it is due, and the server's side of a limit of its own; whole lines."""
         if not verdict.keyword:
@@ -137,13 +154,11 @@ class Dialogue:
             self.ensure_read_only()
         self._varied = self._varied or limit != session.query_timeout
         if self._varied and session.pooled_by is None and not (session.failed or verdict.controls_transaction):
-            local = parts or not idle
-            self.soiled = self.soiled or not local
-            setting = f"SET {'LOCAL ' if local else ''}statement_timeout = {limit:d}"
-            if local or verdict.joinable:
-                parts.append(setting)
+            if parts or not idle or verdict.joinable:
+                parts.append(f"SET LOCAL statement_timeout = {limit:d}")  # without a transaction, of this message
             else:
-                self.send(setting)
+                self.soiled = True
+                self.send(f"SET statement_timeout = {limit:d}")
         if self._is_to_track(verdict) and session.pooled_by is None:
             parts.append(TRACK)
         return "; ".join(parts) + ";\n" if parts else ""
@@ -154,13 +169,17 @@ class Dialogue:
         return due and not self.session.reports_recovery()
 
     def send(self, *parts: str, params: Any = None, in_doubt: bool = False, limit: int | None = None) -> Any:
-        """Send one message, whose parts are whole lines; returns the cursor, or raises what its failure means."""
+        """Send one message, whose parts are whole lines; returns the cursor, or raises what its failure means.
+
+        ``limit``: in milliseconds, None for what ``limited()`` says.
+        """
         session = self.session
         if session.lost:
-            raise DBConnectionError("the connection was lost before this statement; nothing was sent")
+            raise noted(DBConnectionError("the connection was lost before this statement; nothing was sent"))
+        limit = self.limited() if limit is None else limit
         self.pending = True
         try:
-            cursor = session.run("".join(parts), params, limit_of(self.query_timeout if limit is None else limit))
+            cursor = session.run("".join(parts), params, limit_of(limit))
         except Exception as error:
             if session.lost:
                 doing = "a COMMIT" if parts[0].startswith("COMMIT") else "a statement"
@@ -175,13 +194,35 @@ class Dialogue:
             self.first_error = None  # it ended, or the user went back to a savepoint
         return cursor
 
+    def limited(self, limit: int | None = None) -> int:
+        """The lease's limit, or this one; what is left of the thread's request where that is less.
+
+        Raises ``PoolTimeout`` when the request's deadline is over.
+        """
+        limit, request = self.query_timeout if limit is None else limit, present_request()
+        if request is None:
+            return limit
+        request.check()
+        return request.answer_in(limit)
+
     def _begin_failed(self) -> None:
         """A text that could not even be parsed took the BEGIN in front of it along; the transaction shall fail with it."""
         with suppress(psycopg2.Error):
             self.session.execute("BEGIN; ROLLBACK TO SAVEPOINT pgdbpool_failed", None, limit_of(self.query_timeout))
 
+    def prepare(self) -> None:
+        """Send what is due before a statement, for those who do not speak through this dialogue."""
+        if self.autocommit:
+            self.ensure_read_only()
+        else:
+            self.open_transaction()
+        session, limit = self.session, self.limited()
+        self._varied = self._varied or limit != session.query_timeout
+        if self._varied and session.pooled_by is None and not session.failed:
+            self.send(f"SET {'' if session.idle else 'LOCAL '}statement_timeout = {limit:d}")
+
     def open_transaction(self) -> None:
-        """Send the BEGIN that is due, for those who do not speak through this dialogue."""
+        """Send the BEGIN that is due."""
         if self.session.idle:
             self.send(self.opening)
 
@@ -199,7 +240,10 @@ class Dialogue:
     # -- the transaction's end --------------------------------------------------------------------------------------
 
     def end(self, *, commit: bool) -> None:
-        """COMMIT or ROLLBACK; a commit of what has failed rolls back and raises."""
+        """COMMIT or ROLLBACK; a commit of what has failed, or comes too late for its request, rolls back and raises.
+
+        They have the lease's whole limit: cut short, a COMMIT would be in doubt.
+        """
         session, first = self.session, self.first_error
         in_doubt = commit and self.wrote and not session.failed
         try:
@@ -207,10 +251,12 @@ class Dialogue:
                 return
             if commit:
                 refuse_lost_commit(session)
+            if in_doubt:
+                self._refuse_late_commit()
             if in_doubt and self.scribe is not None:
                 answer = self._commit_for(self.scribe)
             else:
-                answer = self.send("COMMIT" if commit else "ROLLBACK", in_doubt=in_doubt).statusmessage
+                answer = self._send_end("COMMIT" if commit else "ROLLBACK", in_doubt=in_doubt).statusmessage
         finally:
             self.epoch += 1
             self.pending = self.wrote = False
@@ -218,6 +264,17 @@ class Dialogue:
             self.autocommit, self.opening, self.blocks = self._terms
         if commit and answer == "ROLLBACK":
             raise aborted(first)
+
+    def _send_end(self, *parts: str, in_doubt: bool = False) -> Any:
+        return self.send(*parts, in_doubt=in_doubt, limit=self.query_timeout)
+
+    def _refuse_late_commit(self) -> None:
+        try:
+            check_deadline()
+        except PoolTimeout:
+            with suppress(psycopg2.Error):  # a lost connection is found at release
+                self._send_end("ROLLBACK")
+            raise
 
     def _commit_for(self, scribe: Scribe) -> str:
         """COMMIT of what has not failed, and in the same message how far the WAL is behind it; returns the answer.
@@ -227,10 +284,10 @@ class Dialogue:
         began = monotonic()
         try:
             if not scribe.tells:
-                answer = self.send("COMMIT", in_doubt=True).statusmessage
+                answer = self._send_end("COMMIT", in_doubt=True).statusmessage
                 scribe.note()
                 return str(answer)
-            scribe.note(said=self.send("COMMIT;\n", WRITTEN, in_doubt=True).fetchone()[0])
+            scribe.note(said=self._send_end("COMMIT;\n", WRITTEN, in_doubt=True).fetchone()[0])
             return "COMMIT"
         except InDoubt:
             scribe.note()
@@ -247,5 +304,5 @@ class Dialogue:
         """Go back to a savepoint and forget it; returns what had failed since."""
         first = self.first_error
         self.epoch += 1
-        self.send(f"ROLLBACK TO SAVEPOINT {savepoint}; RELEASE SAVEPOINT {savepoint}")
+        self._send_end(f"ROLLBACK TO SAVEPOINT {savepoint}; RELEASE SAVEPOINT {savepoint}")
         return first

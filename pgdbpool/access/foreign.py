@@ -12,13 +12,15 @@ from psycopg2 import extensions
 
 from pgdbpool.access.desk import Desk
 from pgdbpool.access.hold import Hold
+from pgdbpool.access.request import Request, bounded, check_deadline
 from pgdbpool.access.scribe import Scribe, scribe
 from pgdbpool.access.statements import aborted, lost, refuse_lost_commit
 from pgdbpool.driver.cleaning import end_transaction
 from pgdbpool.driver.guarded import lend, take_back
+from pgdbpool.driver.session import Session, limit_of
 from pgdbpool.engine.loans import Loans
 from pgdbpool.engine.owners import present_owner
-from pgdbpool.errors import PoolError
+from pgdbpool.errors import PoolError, PoolTimeout
 from pgdbpool.waiting import Slot
 
 _base = extensions.connection
@@ -28,13 +30,14 @@ _set_autocommit = _base.autocommit.__set__  # type: ignore[attr-defined]
 class Borrowed(Hold):
     """``with pool.connection() as conn``: with autocommit off, commit on a clean exit and rollback on an exception."""
 
-    __slots__ = ("_autocommit", "_scribe", "_tenancy", "key", "raw")
+    __slots__ = ("_autocommit", "_scribe", "_tenancy", "_varied", "key", "raw")
 
     def __init__(self, desk: Desk, autocommit: bool, read_only: bool, timeout: float | None) -> None:
         super().__init__(desk, read_only, timeout)
         self._autocommit = autocommit
         self.key: Hashable = None  # of getconn
         self._scribe: Scribe | None = None
+        self._varied = False  # it has another statement_timeout than the session's
 
     def __enter__(self) -> Any:
         slot = self._check_out()
@@ -44,7 +47,9 @@ class Borrowed(Hold):
         if self._scribe is not None:
             self._scribe.hand_out(self._owner)
         try:
-            self._tenancy = lend(session, session.limit)
+            self._tenancy = lend(session, session.limit, bounded=bounded)
+            if self._owner.request is not None:
+                self._vary(session, self._owner.request)
             if not self._autocommit:
                 _set_autocommit(raw, False)
             if self._read_only:
@@ -53,6 +58,16 @@ class Borrowed(Hold):
             self._give_back(slot, soiled=True)
             raise
         return raw
+
+    def _vary(self, session: Session, request: Request) -> None:
+        """The server's side of the request's deadline, as it is now."""
+        limit = request.answer_in(session.query_timeout)
+        self._varied = limit != session.query_timeout and session.pooled_by is None
+        if self._varied:
+            try:
+                session.execute(f"SET statement_timeout = {limit:d}", None, limit_of(limit))
+            except psycopg2.Error as error:
+                raise lost(session, error, wrote=False, doing="its checkout") from error
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         self.leave(commit=error is None)
@@ -80,6 +95,10 @@ class Borrowed(Hold):
         return self.raw
 
     @property
+    def _is_handed_over(self) -> bool:
+        return self._tenancy.thread != self._owner.ident
+
+    @property
     def is_mine(self) -> bool:
         """Whether it is the calling thread that may use it."""
         return self._tenancy.thread == get_ident()
@@ -90,6 +109,8 @@ class Borrowed(Hold):
             return
         refuse_lost_commit(session)
         failed = session.failed
+        if session.in_transaction and not failed:
+            self._refuse_late_commit(session)
         try:
             session.within(session.limit, _base.commit, self.raw)  # which rolls back what has failed
         except psycopg2.Error as error:
@@ -99,9 +120,19 @@ class Borrowed(Hold):
         if failed:
             raise aborted(self._tenancy.first_error)
 
+    @staticmethod
+    def _refuse_late_commit(session: Session) -> None:
+        try:
+            check_deadline()
+        except PoolTimeout:
+            with suppress(psycopg2.Error):  # a lost connection is found at release
+                end_transaction(session, session.limit)
+            raise
+
     def _give_back(self, slot: Slot, soiled: bool = False) -> None:
         raw = self.raw
-        soiled = take_back(raw) or soiled
+        soiled = take_back(raw) or soiled or self._varied
+        self._varied = False
         if self._scribe is not None:
             self._scribe.close()
         if not (soiled or raw.autocommit or raw.closed):

@@ -94,5 +94,5 @@ class Transaction:
                 doubt.outcome = outcome_of(known, self._desk, within._owner)
             raise
         finally:
-            if within is self.lease:
-                within._owner.transactions.pop(self._desk, None)
+            if within is self.lease and open_transaction(within._owner, self._desk) is self:  # it may be a later one
+                del within._owner.transactions[self._desk]

@@ -34,6 +34,8 @@ class Hold:
         self._slot = slot
         slot.place = place_of_caller()
         slot.holder = weakref.ref(self)
+        if self._owner.request is not None:
+            self._owner.request.took(slot, self._desk.group, self._owner)
         return slot
 
     def _held(self) -> Slot:
@@ -41,13 +43,18 @@ class Hold:
         if slot is None:
             raise PoolError(_NOT_HELD)
         if slot.owner is not self._owner or slot.turn != self.turn:
-            raise PoolError("this connection was taken back: after a fork, or after its thread had ended")
+            raise PoolError("this connection was taken back: after a fork, or when its thread or its request had ended")
         return slot
 
     def _release(self, slot: Slot, soiled: bool) -> None:
         slot.place = slot.holder = None
         self._slot = None
         self._desk.give_back(slot, self._owner, soiled)
+
+    @property
+    def _is_handed_over(self) -> bool:
+        """Whether another thread than the one that took it has it now."""
+        return False
 
     def holds(self, slot: Slot) -> bool:
         """Internal: whether this object answers for that connection."""

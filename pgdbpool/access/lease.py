@@ -15,6 +15,7 @@ from pgdbpool.access.desk import Desk
 from pgdbpool.access.dialogue import BLOCK_ENDS, Dialogue, begin
 from pgdbpool.access.hold import Hold
 from pgdbpool.access.outcome import Tracked, place_of, tracked
+from pgdbpool.access.request import bounded
 from pgdbpool.access.results import Result, answer
 from pgdbpool.access.scribe import scribe
 from pgdbpool.access.statements import milliseconds, plain
@@ -183,14 +184,11 @@ class Lease(Hold):
         """
         with self.at_work() as dialogue:
             dialogue.settle_stream()
-            if dialogue.autocommit:
-                dialogue.ensure_read_only()
-            else:
-                dialogue.open_transaction()
             dialogue.soiled = dialogue.wrote = True
+            dialogue.prepare()
             if dialogue.scribe is not None:
                 dialogue.scribe.hand_out(self._owner)
             session, managed = dialogue.session, bool(dialogue.blocks) or not dialogue.autocommit
             if not session.raw.is_lent:
-                lend(session, limit_of(dialogue.query_timeout), managed=managed)
+                lend(session, limit_of(dialogue.query_timeout), managed=managed, bounded=bounded)
             return session.raw

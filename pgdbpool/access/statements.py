@@ -12,6 +12,7 @@ import psycopg2
 from psycopg2 import errors as sqlstates
 from psycopg2.extras import Json
 
+from pgdbpool.access.request import noted
 from pgdbpool.driver.session import Session
 from pgdbpool.errors import DBConnectionError, DBQueryError, InDoubt, PoolError
 from pgdbpool.text import Verdict, look
@@ -80,14 +81,17 @@ def lost(session: Session, error: BaseException, *, wrote: bool, doing: str) -> 
     why = f"{session.cut}: " if session.cut else ""
     said = " ".join(str(error).split())
     if wrote:
-        return InDoubt(f"the connection was lost during {doing}, which may or may not have taken effect ({why}{said})")
-    return DBConnectionError(f"the connection was lost during {doing} ({why}{said})")
+        return noted(
+            InDoubt(f"the connection was lost during {doing}, which may or may not have taken effect ({why}{said})")
+        )
+    return noted(DBConnectionError(f"the connection was lost during {doing} ({why}{said})"))
 
 
 def refuse_lost_commit(session: Session) -> None:
     """A COMMIT that was never sent is in no doubt."""
     if session.lost or (session.poll(0) and session.hung_up()):
-        raise DBConnectionError("the connection was lost before COMMIT was sent; nothing of the transaction was kept")
+        before = "the connection was lost before COMMIT was sent; nothing of the transaction was kept"
+        raise noted(DBConnectionError(before))
 
 
 def rejected(error: Exception, *before: str) -> DBQueryError:
@@ -96,7 +100,7 @@ def rejected(error: Exception, *before: str) -> DBQueryError:
     ``before`` are its parts (whole lines) but for the last.
     """
     if not isinstance(error, psycopg2.Error) or error.diag.statement_position is None:
-        return DBQueryError.like(error)
+        return noted(DBQueryError.like(error))
     position, lines = int(error.diag.statement_position), 0
     for part in before:
         if position <= len(part):

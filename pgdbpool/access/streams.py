@@ -49,7 +49,7 @@ class Stream:
             if dialogue is not self._dialogue:
                 raise PoolError("this belongs to an earlier use of its handler, which has ended")
             try:
-                result = answer(dialogue.send(f"FETCH FORWARD {self._size:d} FROM {self._name}"))
+                result = answer(dialogue.fetch(self._name, self._size))
             except DBQueryError:
                 self._end()
                 raise

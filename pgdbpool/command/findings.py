@@ -27,7 +27,6 @@ STATES = {
 _POOLS = {
     "none": "No pool has been made yet",
     "closed": "The pool is closed",
-    "not ready": "No group can be served",
 }
 
 Figures = Mapping[str, Any]
@@ -38,16 +37,22 @@ class Finding(NamedTuple):
     text: str
 
 
-def findings(figures: Figures) -> list[Finding]:
-    """At least one."""
-    found = [*_pool(figures), *_waiting(figures), *_servers(figures), *_no_primary(figures)]
-    found += [*_blocked(figures), *_idle_in_transaction(figures), *_alone(figures), _calm(figures)]
+def findings(figures: Figures, timeouts: Mapping[str, int]) -> list[Finding]:
+    """At least one. ``timeouts``: how many requests of each group waited in vain during the last minute."""
+    found = [*_pool(figures), *_unserved(figures), *_waiting(figures), *_servers(figures), *_no_primary(figures)]
+    found += [*_blocked(figures), *_in_vain(timeouts), *_idle_in_transaction(figures), *_alone(figures), _calm(figures)]
     return sorted(found, key=lambda each: LEVELS.index(each.level))
 
 
 def _pool(figures: Figures) -> Iterator[Finding]:
     if text := _POOLS.get(figures["pool"]):
         yield Finding("bad", text)
+
+
+def _unserved(figures: Figures) -> Iterator[Finding]:
+    for name, group in figures["groups"].items():
+        if group["unserved"] is not None and figures["pool"] != "closed":
+            yield Finding("bad", f"No server can serve {name} now")
 
 
 def _waiting(figures: Figures) -> Iterator[Finding]:
@@ -63,7 +68,7 @@ def _waiting(figures: Figures) -> Iterator[Finding]:
 
 def _is_full(server: Figures) -> bool:
     most = server["connection_count"]
-    return bool(most and not server["idle"] and server["in_use"] + server["cleaning"] >= most)
+    return bool(most and server["in_use"] + server["cleaning"] >= most)
 
 
 def _because(group: Figures, full: list[str]) -> str:
@@ -116,6 +121,13 @@ def _blocked(figures: Figures) -> Iterator[Finding]:
         wait = "waits" if len(waiters) == 1 else "wait"
         text = f"{many(len(waiters), 'connection')} to {server} {wait} for a lock of {first['who']} (pid {pid})"
         yield Finding("warn", text + _at(first["place"]))
+
+
+def _in_vain(timeouts: Mapping[str, int]) -> Iterator[Finding]:
+    for name, number in timeouts.items():
+        if number:
+            text = f"{many(number, 'request')} waited for a connection of {name} in vain in the last minute"
+            yield Finding("warn", text)
 
 
 def _idle_in_transaction(figures: Figures) -> Iterator[Finding]:

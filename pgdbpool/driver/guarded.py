@@ -26,6 +26,7 @@ from pgdbpool.errors import PoolError
 class Tenancy:
     """Whose the connection is at present; each of his calls may take ``limit`` seconds (0: any time).
 
+    ``bounded(limit)``: how long a statement may take that begins now; raises where it is too late for one.
     ``managed``: its transactions are a handler's, so psycopg2's own way of ending them must not pass for it. ``used``:
     something was called on it. ``first_error``: what made the transaction fail that is open on it, if a guarded cursor
     saw it. ``heard``: the texts that guarded cursors have sent.
@@ -35,6 +36,7 @@ class Tenancy:
     limit: float
     managed: bool
     heard: list[bytes] | None
+    bounded: Callable[[float], float] = float
     thread: int = field(default_factory=get_ident)
     used: bool = False
     first_error: BaseException | None = None
@@ -82,9 +84,16 @@ class PooledConnection(extensions.connection):
 _RELEASED = "this connection was given back to the pool; take one by pgdbpool.connection() or getconn()"
 
 
-def lend(session: Session, limit: float, *, managed: bool = False, heard: list[bytes] | None = None) -> Tenancy:
+def lend(
+    session: Session,
+    limit: float,
+    *,
+    managed: bool = False,
+    heard: list[bytes] | None = None,
+    bounded: Callable[[float], float] = float,
+) -> Tenancy:
     """From now on the calling thread may use its connection."""
-    tenancy = session.raw._tenancy = Tenancy(session, limit, managed, heard)
+    tenancy = session.raw._tenancy = Tenancy(session, limit, managed, heard, bounded)
     return tenancy
 
 
@@ -157,8 +166,9 @@ def _guard_cursor_method(name: str) -> Callable[..., Any]:
         call = getattr(super(_CursorGuard, self), name)
         if name in _LOCAL and self.name is None:  # the rows are here already
             return call(*args, **kwargs)
+        limit = tenancy.bounded(tenancy.limit)
         try:
-            return tenancy.session.within(tenancy.limit, call, *args, **kwargs)
+            return tenancy.session.within(limit, call, *args, **kwargs)
         except psycopg2.Error as error:
             tenancy.first_error = tenancy.first_error or error
             raise

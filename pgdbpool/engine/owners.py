@@ -23,10 +23,10 @@ Place = tuple[CodeType, int]  # code, and the instruction in it
 class Owner:
     """A thread that borrows. ``transactions`` holds what `transaction()` opened in it, by group, innermost last.
 
-    ``marks``: what its reads must show, by the ``Causal`` of each pool.
+    ``marks``: what its reads must show, by the ``Causal`` of each pool. ``request``: what it does for a client just now.
     """
 
-    __slots__ = ("alive", "ident", "marks", "name", "taken", "transactions", "waiter")
+    __slots__ = ("alive", "ident", "marks", "name", "request", "taken", "transactions", "waiter")
 
     def __init__(self) -> None:
         self.ident = threading.get_ident()
@@ -34,6 +34,7 @@ class Owner:
         self.alive = True
         self.transactions: dict[Any, Any] = {}
         self.marks: dict[Any, Any] = {}
+        self.request: Any = None
         self.waiter = Waiter()
         self.taken: Any = None  # the slot that it took last; a one-shot query has no other
 

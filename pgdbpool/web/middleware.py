@@ -1,28 +1,36 @@
-"""Read your own writes from one request of a client to the next, through any worker on any host."""
+"""Between the server and the application: read your own writes, the deadline, 503, and what a request forgets to give back."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
+from pgdbpool.access.request import Request
 from pgdbpool.access.tokens import Visit
 from pgdbpool.engine.current import default_pool
 from pgdbpool.errors import PoolClosed
 from pgdbpool.web import cookies
+from pgdbpool.web.response import Body, Response
 
 log = logging.getLogger("pgdbpool.wsgi")
 
 
 class Middleware:
-    """A WSGI application around ``app``, whose default pool's reads show what the same client has written before.
+    """A WSGI application around ``app``, for what a request may ask of the pool (see ``doc/middleware.md``).
 
-    After a request that wrote, the client gets a cookie that says how far the WAL was; its next requests' reads go to
-    standbys that have replayed it, else to the primary. ``secret`` signs the cookie, by itsdangerous (extra ``wsgi``); a
-    list may have older ones behind the newest, which are still taken. Without it no cookie is set, and that is logged.
+    *Read your own writes*: after a request that wrote, the client gets a cookie that says how far the WAL was; its next
+    requests' reads of the default pool go to standbys that have replayed it, else to the primary. ``secret`` signs the
+    cookie, by itsdangerous (extra ``wsgi``); a list may have older ones behind the newest, which are still taken. Without
+    it no cookie is set, and that is logged. The headers leave with the first part of the body: what an application
+    writes after that is in no cookie.
 
-    The headers leave with the first part of the body: what an application writes after that is in no cookie.
+    *A deadline*: no wait and no statement lasts longer than ``deadline`` seconds after the request began.
+
+    *503*, with ``Retry-After``, where the database is exhausted or away, in place of the application's exception or 500.
+
+    *Forgotten connections* are taken back when the response is over.
     """
 
     def __init__(
@@ -31,9 +39,13 @@ class Middleware:
         *,
         secret: str | bytes | Sequence[str | bytes] | None = None,
         cookie: str = "pgdbpool",
+        deadline: float | None = None,
     ) -> None:
+        if deadline is not None and not (isinstance(deadline, (int, float)) and deadline > 0):
+            raise ValueError(f"deadline is {deadline!r}; it must be a number of seconds above 0, or None")
         self._app = app
         self._cookie = cookie
+        self._deadline = deadline
         self._signer = None if secret is None else cookies.signer(secret)
         if secret is None:
             log.warning(
@@ -41,75 +53,45 @@ class Middleware:
             )
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        desk = None
+        request, visit = Request(self._deadline), self._visit(environ)
+        response = Response(environ, start_response, request, lambda: self._headers(visit, environ))
+        body: Iterable[bytes] | None = None
+        try:
+            with request.under_way():
+                body = self._run(environ, response, request)
+            return body
+        finally:
+            if not isinstance(body, Body):
+                request.end()
+
+    def _visit(self, environ: dict[str, Any]) -> Visit | None:
+        if self._signer is None:
+            return None
+        token = cookies.found(environ.get("HTTP_COOKIE", ""), self._cookie, self._signer)
         with suppress(PoolClosed):  # not made yet, perhaps by the application itself
-            desk = default_pool().writing_desk()
-        if desk is None or self._signer is None:
-            return self._app(environ, start_response)
-        visit = Visit(desk, cookies.found(environ.get("HTTP_COOKIE", ""), self._cookie, self._signer))
-        response = _Response(start_response, lambda: self._headers(visit, environ))
-        body = self._app(environ, response.start)
+            return Visit(default_pool().writing_desk(), token)
+        return None
+
+    def _run(self, environ: dict[str, Any], response: Response, request: Request) -> Iterable[bytes]:
+        try:
+            body = self._app(environ, response.start)
+        except Exception as error:
+            response.fail(error)
+            return response.instead or ()
         wrapper = environ.get("wsgi.file_wrapper")
         is_whole = isinstance(body, (list, tuple)) or (isinstance(wrapper, type) and isinstance(body, wrapper))
-        if is_whole and response.is_ready:
-            response.begin()
+        if not (is_whole and response.is_ready):
+            return Body(body, response, request)
+        response.begin()
+        if response.instead is None:
             return body  # as it is: the server may know what to do with a file
-        return _Rest(body, response)
+        if hasattr(body, "close"):
+            body.close()
+        return response.instead
 
-    def _headers(self, visit: Visit, environ: dict[str, Any]) -> list[tuple[str, str]]:
-        token = visit.token()
-        if token is None:
+    def _headers(self, visit: Visit | None, environ: dict[str, Any]) -> list[tuple[str, str]]:
+        token = None if visit is None else visit.token()
+        if visit is None or token is None:
             return []
         secure = environ.get("wsgi.url_scheme") == "https"
         return [cookies.header(self._cookie, token, self._signer, visit.life, secure=secure)]
-
-
-class _Response:
-    """The headers, held back until the body begins: only then it is known what was written."""
-
-    def __init__(self, start_response: Callable[..., Any], more: Callable[[], list[tuple[str, str]]]) -> None:
-        self._start_response = start_response
-        self._more = more
-        self._said: tuple[str, list[tuple[str, str]], Any] | None = None
-        self._write: Callable[[bytes], Any] | None = None
-
-    @property
-    def is_ready(self) -> bool:
-        return self._said is not None
-
-    def start(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], Any]:
-        """What the application calls as ``start_response`` (PEP 3333)."""
-        if self._write is not None:  # too late, as the server will say
-            return self._start_response(status, headers, exc_info)  # type: ignore[no-any-return]
-        self._said = status, headers, exc_info
-        return self.begin_and_write
-
-    def begin_and_write(self, data: bytes) -> Any:
-        self.begin()
-        assert self._write is not None
-        return self._write(data)
-
-    def begin(self) -> None:
-        if self._write is None and self._said is not None:
-            status, headers, exc_info = self._said
-            more = self._more()
-            arguments = (status, [*headers, *more]) if exc_info is None else (status, [*headers, *more], exc_info)
-            self._write = self._start_response(*arguments)
-
-
-class _Rest:
-    """The body of an application that starts its response when it is iterated."""
-
-    def __init__(self, body: Iterable[bytes], response: _Response) -> None:
-        self._body = body
-        self._response = response
-
-    def __iter__(self) -> Iterator[bytes]:
-        for part in self._body:
-            self._response.begin()
-            yield part
-        self._response.begin()
-
-    def close(self) -> None:
-        if hasattr(self._body, "close"):
-            self._body.close()

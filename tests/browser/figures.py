@@ -6,6 +6,7 @@ from time import time
 from typing import Any
 
 POINTS = 180
+UP = {"state": "up", "states": {"up": 1}, "timeline": 1}
 
 
 def quiet(groups: int = 1, servers: int = 3) -> dict[str, Any]:
@@ -32,7 +33,8 @@ def timing(p50: float = 0.002) -> dict[str, Any]:
 
 
 def group(labels: list[str]) -> dict[str, Any]:
-    gauges = {"connection_count": 8, "in_use": 3, "idle": 5, "cleaning": 0, "opening": 0, "checkouts": 900, "reads": 400}
+    gauges = {"connection_count": 8, "in_use": 3, "idle": 5, "cleaning": 0, "opening": 0}
+    gauges = {**gauges, "checkouts": 900, "reads": 400}
     server = {**gauges, "hold": timing(), "statement": timing()}
     total = {name: number * len(labels) for name, number in gauges.items()}
     waits = {"waiting": 0, "waiting_for": 0.0, "timeouts": 0, "errors": 0, "unserved": None}
@@ -43,7 +45,7 @@ def group(labels: list[str]) -> dict[str, Any]:
 def endpoint(role: str) -> dict[str, Any]:
     lag = {"lag_seconds": 0.02 if role == "standby" else None, "lag_bytes": 4096 if role == "standby" else None}
     connects = {"connections": 8, "share": 0.33, "connects": 9, "connect_errors": 0, "last_error": None}
-    return {"role": role, "state": "up", "states": {"up": 1}, "timeline": 1, **lag, **connects, "connect": timing(0.004)}
+    return {"role": role, **UP, **lag, **connects, "connect": timing(0.004)}
 
 
 def past() -> dict[str, list[Any]]:
@@ -69,7 +71,7 @@ def bad_night() -> dict[str, Any]:
     web.update(in_use=24, idle=0, waiting=5, waiting_for=0.8, timeouts=3, errors=1)
     for server in web["servers"].values():
         server.update(in_use=8, idle=0)
-    away = "connection to server at \"10.0.0.3\", port 5432 failed: Connection refused\n\tIs the server running there?"
+    away = 'connection to server at "10.0.0.3", port 5432 failed: Connection refused\n\tIs the server running there?'
     stats["endpoints"]["db2:5432"].update(lag_seconds=31.0, lag_bytes=31_000_000)
     stats["endpoints"]["db3:5432"].update(state="down", role="unknown", last_error=away, connect_errors=31)
     by = {"pid": 4242, "who": "pgdbpool:web", "place": "/srv/app/shop/store.py:42 (order)"}

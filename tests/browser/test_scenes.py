@@ -30,8 +30,8 @@ def headline(page: Any, pattern: str, seconds: float = 15.0) -> None:
 
 def tile(page: Any, group: str, name: str) -> str:
     """One of the large figures of a group, without what is below it."""
-    found = page.get_by_role("article", name=f"group {group}").locator(".tiles > div", has=page.get_by_text(name, exact=True))
-    return str(found.locator("dd").first.inner_text())
+    tiles = page.get_by_role("article", name=f"group {group}").locator(".tiles > div")
+    return str(tiles.filter(has=page.get_by_text(name, exact=True)).locator("dd").first.inner_text())
 
 
 def row(page: Any, section: str, text: str) -> str:
@@ -149,8 +149,7 @@ def test_names_are_text(server: Server, make_pool: Any, make_site: MakeSite, loo
     pool = make_pool(config)
     page = look(make_site(pool)).open()
     with ExitStack() as waiting, holding(pool, 1):
-        waiter = thread_of(pool.query, "SELECT 1")
-        waiting.callback(waiter.result)
+        waiting.callback(thread_of(pool.query, "SELECT 1").thread.join, 20)
         headline(page, re.escape(f"1 request waits for a connection of web {ODD}"))
         page.locator("#held tbody tr").wait_for()
         for section, text in (("groups", f"web {ODD}"), ("servers", f"db {ODD}"), ("held", f"web {ODD} db {ODD}")):

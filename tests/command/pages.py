@@ -26,8 +26,8 @@ def group(**changes: Any) -> dict[str, Any]:
     """A group of a status page that has nothing to do, but for the changes."""
     calm = {"connection_count": 4, "in_use": 0, "idle": 4, "cleaning": 0, "opening": 0, "checkouts": 900, "reads": 0}
     servers = {"db1:5432": server_of_group()}
-    counted = {"waiting": 0, "waiting_for": 0.0, "timeouts": 0, "errors": 0}
-    times = {"wait": lasted(0.0, 0.0, 0.001), "hold": lasted(0.004, 0.02, 0.3), "statement": NO_TIME}
+    counted = {"waiting": 0, "waiting_for": 0.0, "timeouts": 0, "errors": 0, "unserved": None}
+    times = {"wait": {**lasted(0.0, 0.0, 0.001), "rate": 0.2}, "hold": lasted(0.004, 0.02, 0.3), "statement": NO_TIME}
     return {**calm, **counted, **times, "servers": servers, **changes}
 
 

@@ -18,10 +18,14 @@ from pathlib import Path
 import pyte
 
 COMMAND = [sys.executable, "-m", "pgdbpool"]
-# The terminal becomes the session's own, so that Ctrl-C and its end reach the command.
-_IN_TERMINAL = (
-    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.executable, sys.argv[1:])"
+# As a shell starts it for somebody: Ctrl-C counts, also where these tests run in the background of a script.
+_WITH_SIGINT = (
+    "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); {} os.execv(sys.argv[1], sys.argv[1:])"
 )
+INTERRUPTIBLE = [sys.executable, "-c", _WITH_SIGINT.format(""), *COMMAND]
+# The terminal becomes the session's own, so that its keys and its end reach the command.
+_CONTROLLING = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
+_IN_TERMINAL = [sys.executable, "-c", _WITH_SIGINT.format(_CONTROLLING), *COMMAND]
 
 
 def environment(**words: str) -> dict[str, str]:
@@ -53,7 +57,7 @@ class Terminal:
         self._stream = pyte.ByteStream(self._screen)
         self.resize(columns, lines)
         self.process = subprocess.Popen(
-            [sys.executable, "-c", _IN_TERMINAL, *COMMAND, *arguments],
+            [*_IN_TERMINAL, *arguments],
             cwd=folder,
             env=environment(**{"TERM": "xterm-256color", **words}),
             stdin=self.slave,

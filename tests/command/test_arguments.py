@@ -72,7 +72,9 @@ def test_the_plan_as_data(shop: str, capsys: pytest.CaptureFixture[str]) -> None
     assert len(said) > 15
     assert [sentence for sentence in said if sentence not in text] == []
     # and the text holds nothing else: heading, connections, and each sentence once for those that it is true of
-    assert len(text.splitlines()) == 3 + sum(any(line.endswith(f": {each}") for each in said) for line in text.splitlines())
+    assert len(text.splitlines()) == 3 + sum(
+        any(line.endswith(f": {each}") for each in said) for line in text.splitlines()
+    )
 
 
 def test_the_plan_without_a_number_of_workers(shop: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -93,7 +95,7 @@ def test_the_command_and_the_method_say_the_same(shop: str, capsys: pytest.Captu
 
 @pytest.mark.parametrize("arguments", ["explain SHOP", "explain SHOP --json", "--help", "top --help"])
 def test_a_reader_that_has_seen_enough(shop: str, arguments: str) -> None:
-    """A pipe that is closed at its other end (``| head``) ends it without a word, with the status that a shell gives SIGPIPE."""
+    """A pipe whose other end is closed (``| head``) ends it without a word, with the status that a shell gives SIGPIPE."""
     reader, writer = os.pipe()
     os.close(reader)
     command = [*COMMAND, *arguments.replace("SHOP", shop).split()]

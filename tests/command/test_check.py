@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from ..servers import Server
-from .shell import COMMAND, environment, pgdbpool, terminal
+from .shell import COMMAND, INTERRUPTIBLE, environment, pgdbpool, terminal
 
 LIMIT = 20.0  # seconds; no attempt is given up by itself meanwhile
 
@@ -70,7 +70,7 @@ def test_all_servers_are_asked_at_once(config: Path, mutes: list[Mute], server: 
 
 def test_ctrl_c(config: Path, mutes: list[Mute]) -> None:
     """Ctrl-C ends it at once with 130, while libpq still waits, and without a traceback."""
-    command = [*COMMAND, "check", "shop.json"]
+    command = [*INTERRUPTIBLE, "check", "shop.json"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(command, env=environment(), cwd=config, text=True, **pipes) as process, mutes[0].accept():
         process.send_signal(signal.SIGINT)

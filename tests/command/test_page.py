@@ -99,7 +99,9 @@ def test_it_goes_nowhere_else(page: Site) -> None:
     """A redirection is told and not followed: name and password are for this server alone."""
     with site() as other:
         page.status, page.headers = 302, {"Location": f"{other.url}stats.json?token={SECRET}"}
-        assert f"302 Found, on to {other.url}stats.json" in complaint(f"http://ops:{SECRET}@127.0.0.1:{page.port}/pool/")
+        assert f"302 Found, on to {other.url}stats.json" in complaint(
+            f"http://ops:{SECRET}@127.0.0.1:{page.port}/pool/"
+        )
         assert other.asked == 0
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from .pages import Site, endpoint, figures, group, site
-from .shell import COMMAND, environment, pgdbpool, terminal
+from .shell import INTERRUPTIBLE, environment, pgdbpool, terminal
 from .test_page import unused
 
 SCREEN, NO_SCREEN, CURSOR = b"\x1b[?1049h", b"\x1b[?1049l", b"\x1b[?25h"
@@ -32,6 +32,7 @@ def test_it_is_live_and_gives_the_terminal_back(page: Site, key: str | signal.Si
         before = screen.modes
         screen.until("All is well: 0 of 4 connections in use", "web", "db1:5432", "q ends")
         assert screen.modes != before
+        screen.press("\x1a?")  # Ctrl-Z, which would stop it with the terminal as it is, and a key without a meaning
         page.show(figures(groups={"web": group(in_use=3, idle=1)}))
         screen.until("All is well: 3 of 4 connections in use")
         if isinstance(key, str):
@@ -148,7 +149,7 @@ def test_json(page: Site) -> None:
 
 def test_json_again_and_again(page: Site) -> None:
     """--json with --interval prints a line each time, tells a failure on standard error, goes on, and Ctrl-C ends it with 0."""
-    command = [*COMMAND, "top", page.url, "--json", "--interval", "0.1"]
+    command = [*INTERRUPTIBLE, "top", page.url, "--json", "--interval", "0.1"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(command, env=environment(), text=True, **pipes) as process:
         assert process.stdout is not None
@@ -174,4 +175,3 @@ def test_without_rich(page: Site) -> None:
         assert done.returncode == status, done.stderr
         assert said in done.stderr
         assert "Traceback" not in done.stderr
-

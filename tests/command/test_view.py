@@ -30,11 +30,11 @@ def shown(document: Any, width: int = 150, height: int | None = None) -> list[st
 
 def row(lines: list[str], name: str) -> list[str]:
     """The cells of the row of that name."""
-    return next(line.split() for line in lines if line.startswith(name))
+    return next(line.split() for line in lines if line.startswith(f"{name}  "))
 
 
 def worst(**changes: Any) -> str:
-    return findings(figures(**changes))[0].text
+    return findings(figures(**changes), {})[0].text
 
 
 def test_groups() -> None:
@@ -47,16 +47,20 @@ def test_groups() -> None:
 def test_servers() -> None:
     """A server's row has its role, state, lag, share of the reads, connections, errors and the last one's words."""
     down = endpoint(**DOWN, role="unknown", lag_seconds=None, lag_bytes=None, connections=0, connect_errors=31)
-    lines = shown(figures(endpoints={"db1:5432": endpoint(share=0.03), "db2:5432": endpoint(**STANDBY), "db3:5432": down}))
+    lines = shown(
+        figures(endpoints={"db1:5432": endpoint(share=0.03), "db2:5432": endpoint(**STANDBY), "db3:5432": down})
+    )
     assert row(lines, "db1:5432") == "db1:5432 primary up – 3% 4 0".split()
     assert row(lines, "db2:5432") == "db2:5432 standby up 20 ms 4.1 kB 97% 3 0".split()
-    assert [line for line in lines if "unknown  down" in line][0].split()[2:] == "down – 0% 0 31 connection refused".split()
+    assert row(lines, "db3:5432") == "db3:5432 unknown down – 0% 0 31 connection refused".split()
 
 
 def test_connections_held_now() -> None:
     """It says for how long, where it was taken, where the thread stands, what PostgreSQL does, and who blocks it."""
     blocker = {"pid": 4242, "who": "pgdbpool:web", "place": "/app/shop/store.py:42 (order)"}
-    waits = holder(seconds=12.1, state_seconds=12.0, waits_for="Lock: transactionid", backend_pid=4243, blocked_by=[blocker])
+    waits = holder(
+        seconds=12.1, state_seconds=12.0, waits_for="Lock: transactionid", backend_pid=4243, blocked_by=[blocker]
+    )
     unknown = holder(seconds=0.4, taken=None, state=None, state_seconds=None, server="db2:5432")
     lines = shown(figures(holders=[waits, unknown]), width=200)
     (first,) = [line for line in lines if line.startswith("12.1 s")]
@@ -88,7 +92,7 @@ BLOCKED = [holder(blocked_by=[{"pid": 7, "who": "psql", "place": None}], backend
         ({}, "All is well: 0 of 4 connections in use, nobody waits for long"),
         ({"pool": "none", "groups": {}, "endpoints": {}, "workers": []}, "No pool has been made yet"),
         ({"pool": "closed"}, "The pool is closed"),
-        ({"pool": "not ready"}, "No group can be served"),
+        ({"pool": "not ready", "groups": {"web": group(unserved="none is up")}}, "No server can serve web now"),
         (
             {"groups": WAITING, "holders": [holder(seconds=31.8)]},
             "5 requests wait for a connection of web, the first for 800 ms: all 4 are in use; "
@@ -120,9 +124,21 @@ def test_the_worst_thing_going_on(changes: dict[str, Any], text: str) -> None:
 def test_the_worst_comes_before_what_is_less_bad() -> None:
     """Of several findings what hurts stands before what may hurt; a missing primary is said beside the server that is down."""
     servers = {"a": endpoint(state="unknown", role="unknown"), "b": endpoint(**DOWN), "c": endpoint(**STANDBY)}
-    found = findings(figures(endpoints=servers, groups=WAITING, alone="so it is"))
+    found = findings(figures(endpoints=servers, groups=WAITING, alone="so it is"), {})
     assert [each.level for each in found] == ["bad", "bad", "bad", "warn", "note", "good"]
     assert "No primary is up: nothing can be written" in [each.text for each in found]
+
+
+def test_requests_that_waited_in_vain() -> None:
+    """Timeouts of the last minute are told as long as they are of the last minute; those before it was watched are not."""
+    dashboard = Dashboard(Page("http://127.0.0.1/pool/"))
+    console = Console(file=io.StringIO(), width=150)
+    for at, timeouts, told in ((0, 5, 0), (30, 7, 2), (60, 8, 3), (90, 8, 1), (120, 8, 0), (121, 0, 0)):
+        dashboard.show(figures(at=1732224000.0 + at, groups={"web": group(timeouts=timeouts)}))
+        with console.capture() as captured:
+            console.print(dashboard)
+        said = f"{told} request{'' if told == 1 else 's'} waited for a connection of web in vain in the last minute"
+        assert (said in captured.get()) == bool(told), (at, captured.get())
 
 
 def test_nothing_in_the_figures_commands_the_terminal() -> None:
@@ -165,7 +181,8 @@ def test_it_fits(width: int, height: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "broken", [{"groups": []}, {"groups": {"web": {}}}, {"endpoints": {"a": None}}, {"events": [{"at": "x"}]}, {"advice": 1}]
+    "broken",
+    [{"groups": []}, {"groups": {"web": {}}}, {"endpoints": {"a": None}}, {"events": [{"at": "x"}]}, {"advice": 1}],
 )
 def test_figures_that_cannot_be_read(broken: dict[str, Any]) -> None:
     """Figures of another shape are told as such in place of a traceback."""

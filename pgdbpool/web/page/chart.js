@@ -19,11 +19,15 @@ export class Chart {
     #plot;
     #summary = make("div", { role: "img", class: "plot" });
     #legend = make("ul", { class: "legend" });
+    #values;
     #marks = [];
     #range = [0, 1];
     #top = 1;
 
-    /** A line is {name, class, colour, dash, fill, width}; `words` writes a value, `steps` are the scale's. */
+    /**
+     * A line is {name, class, colour, dash, fill, width, busy}, and not drawn while it is 0 if busy. `words` writes a
+     * value, `steps` are those of the scale.
+     */
     constructor(title, lines, { words, steps = [] }) {
         this.#lines = lines;
         this.words = words;
@@ -39,7 +43,11 @@ export class Chart {
         this.#range = range;
         this.#top = top;
         this.#marks = marks;
-        this.#plot.setData([times, ...values]);
+        this.#values = values;
+        this.#plot.setData([
+            times,
+            ...values.map((each, number) => (this.#lines[number].busy ? unlessNone(each) : each)),
+        ]);
         this.#tell();
     }
 
@@ -48,8 +56,8 @@ export class Chart {
     }
 
     #tell() {
-        const { data, cursor } = this.#plot;
-        const shown = this.#lines.map((line, number) => ({ ...line, value: value(data[number + 1], cursor.idx) }));
+        const { idx } = this.#plot.cursor;
+        const shown = this.#lines.map((line, number) => ({ ...line, value: value(this.#values[number], idx) }));
         each(
             this.#legend,
             shown,
@@ -57,12 +65,12 @@ export class Chart {
             ({ class: style }) => make("li", { class: style }),
             (item, line) => write(item, ["name", line.name], " ", ["value", this.words(line.value)]),
         );
-        attribute(this.#summary, "aria-label", this.#described(data));
+        attribute(this.#summary, "aria-label", this.#described());
     }
 
-    #described(data) {
+    #described() {
         const most = this.#lines.map(({ name }, number) => {
-            const known = data[number + 1].filter((each) => each != null);
+            const known = this.#values[number].filter((each) => each != null);
             const most = known.length ? Math.max(...known) : null;
             return `${name} ${this.words(known.at(-1))}, at most ${this.words(most)}`;
         });
@@ -88,7 +96,7 @@ export class Chart {
                 { ...axis, grid, size: 52, space: 30, values: words, ...(incrs.length && { incrs }) },
             ],
             series: [{}, ...this.#lines.map(series)],
-            hooks: { setCursor: [() => this.#plot && this.#tell()], drawClear: [(plot) => this.#events(plot)] },
+            hooks: { setCursor: [() => this.#values && this.#tell()], drawClear: [(plot) => this.#events(plot)] },
         };
     }
 
@@ -109,6 +117,9 @@ export class Chart {
 }
 
 const hours = (_, moments, __, ___, step) => moments.map((each) => clock(each).slice(0, step < 60 ? 8 : 5));
+
+/** Where nothing ever was there is no line. */
+const unlessNone = (values) => (values.some((each) => each) ? values : values.map(() => null));
 
 const value = (values, at) => (at == null ? values.findLast((each) => each != null) : values[at]);
 

@@ -96,7 +96,7 @@ function server(label, { state, role, lag_seconds, lag_bytes, last_error }) {
 
 /** libpq's message without the address that stands beside it anyway. */
 export function reason(error) {
-    const [line] = error.replace(/^connection to server .*? failed: /s, "").split("\n");
+    const [line] = error.replace(/^connection to server .*? failed: /s, "").split(/\n| Is the server running/);
     return line.charAt(0).toLowerCase() + line.slice(1);
 }
 

@@ -11,7 +11,7 @@ const INTEGERS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000];
 const CONNECTIONS = [
     { name: "in use", class: "use", colour: "use", fill: "use-fill" },
     { name: "idle", class: "idle", colour: "idle", dash: [2, 3] },
-    { name: "waiting", class: "wait", colour: "wait", fill: "wait-fill", dash: [7, 3], width: 2 },
+    { name: "waiting", class: "wait", colour: "wait", fill: "wait-fill", dash: [7, 3], width: 2, busy: true },
     { name: "limit", class: "limit", colour: "note", width: 1 },
 ];
 const WAIT = [{ name: "p95", class: "p95", colour: "wait", fill: "wait-fill" }];
@@ -87,16 +87,13 @@ class Card {
         const [inUse, idle, waiting, wait] = values;
         const limit = times.map(() => group.connection_count);
         const [connections, waits] = this.#charts;
-        connections.show(times, [inUse, idle, unlessNone(waiting), limit], {
+        connections.show(times, [inUse, idle, waiting, limit], {
             ...shown,
             top: group.connection_count * 1.05,
         });
         waits.show(times, [wait], { ...shown, top: 0.01 });
     }
 }
-
-/** Where nobody ever waited there is no line. */
-const unlessNone = (values) => (values.some((value) => value) ? values : values.map(() => null));
 
 /** Name, figure, what stands below it, class. */
 function tiles({ in_use, connection_count, idle, waiting, waiting_for, timeouts, errors, opening, cleaning, hold }) {

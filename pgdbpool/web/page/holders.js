@@ -8,7 +8,7 @@ const COLUMNS = [
     { head: "held for", class: "number", of: (each) => seconds(each.seconds) },
     { head: "group and server", class: "span", of: (each) => [each.group, " ", ["soft", each.server]] },
     { head: "taken at", class: "wide", of: (each) => code(each.taken) },
-    { head: "thread is now at", class: "wide", of: (each) => [...code(each.now), " ", ["soft", who(each)]] },
+    { head: "thread is now at", class: "wide", of: (each) => [...code(each.now), " ", ["soft below", who(each)]] },
     { head: "PostgreSQL says", class: "wide", of: said },
 ];
 
@@ -61,7 +61,7 @@ function said({ state, state_seconds, waits_for, blocked_by, blocks, backend_pid
         if (place) pieces.push(" at ", ...code(place));
     }
     if (blocks) pieces.push(" ", ["mark warn", `blocks ${many(blocks, "other")}`]);
-    return [...pieces, " ", ["soft", `pid ${backend_pid}`]];
+    return [...pieces, " ", ["soft below", `pid ${backend_pid}`]];
 }
 
 function style(state) {

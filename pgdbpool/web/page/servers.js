@@ -13,7 +13,7 @@ const number = (head, of) => ({ head, class: "number", of: ([, each]) => of(each
 const COLUMNS = [
     { head: "server", of: ([label]) => label },
     { head: "state", of: ([, each]) => [[`mark ${LEVELS[each.state] ?? "bad"}`, each.state], ...others(each)] },
-    { head: "role", of: ([, each]) => [each.role, ...timeline(each)] },
+    { head: "role", of: ([, each]) => [...role(each), ...timeline(each)] },
     number("lag", lag),
     number("share of reads", (each) => percent(each.share)),
     number("connections", (each) => count(each.connections)),
@@ -43,6 +43,12 @@ function others({ state, states }) {
         "soft",
         `, ${many(workers, "worker")} ${workers === 1 ? "says" : "say"} ${name}`,
     ]);
+}
+
+/** Who cannot be asked is what it was. */
+function role({ role, state }) {
+    if (role === "unknown") return [["soft", NONE]];
+    return ["down", "failed", "silent"].includes(state) ? [["soft", `was ${role}`]] : [role];
 }
 
 const timeline = ({ timeline }) => (timeline == null ? [] : [" ", ["soft", `timeline ${timeline}`]]);
