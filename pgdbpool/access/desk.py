@@ -48,6 +48,7 @@ class Desk:
             self.reading, self._resort = self._resort, self.reading
         self.options = options
         self.causal = engine.causal
+        self.events = engine.events
         self._catalog = engine.catalog
         self._looks_at_roles = len(engine.endpoints) > 1 and options.target != "any"
         self._splits = options.target == "auto" and self._looks_at_roles

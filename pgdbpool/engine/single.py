@@ -49,6 +49,8 @@ class SingleGroup(Group):
         self.engine.tidy()
         while True:
             if found := self._take_idle(owner, route):
+                self.wait.note(monotonic() - since)
+                self.tally.waits += 1
                 return found
             if refusal := self._refusal(owner, route):
                 self._fail(route, refusal, since)

@@ -25,15 +25,25 @@ _LONG = 0.2  # seconds: who has a connection for less is gone before anybody cou
 def figures(engine: Engine, worker: dict[str, Any]) -> dict[str, Any]:
     """JSON-serialisable; those of one group are of one moment. ``worker``: its ``id``, ``pid`` and ``started``."""
     now, at = monotonic(), time()
-    stocks = {name: [each for each in engine.stocks if each.group is group] for name, group in engine.groups.items()}
+    groups = _groups(engine, now)
     return {
         "format": FORMAT,
         "at": at,
         "closed": engine.closed,
-        "workers": [{**worker, "at": at}],
-        "groups": {name: _group(engine, engine.groups[name], each, now) for name, each in stocks.items()},
+        "workers": [{**worker, "at": at, "serves": _serves(groups)}],
+        "groups": groups,
         "endpoints": {endpoint.label: _endpoint(endpoint, now) for endpoint in engine.endpoints},
     }
+
+
+def _serves(groups: dict[str, Any]) -> bool:
+    """Whether it has lent a connection lately; gunicorn's master does not, where it has a pool by --preload."""
+    return any(server["hold"]["recent"] for group in groups.values() for server in group["servers"].values())
+
+
+def _groups(engine: Engine, now: float) -> dict[str, Any]:
+    stocks = {name: [each for each in engine.stocks if each.group is group] for name, group in engine.groups.items()}
+    return {name: _group(engine, engine.groups[name], each, now) for name, each in stocks.items()}
 
 
 def stories(engine: Engine, pid: int) -> dict[str, Any]:

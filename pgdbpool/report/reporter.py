@@ -13,7 +13,7 @@ from pgdbpool.config import PoolOptions
 from pgdbpool.engine import forking
 from pgdbpool.engine.engine import Engine
 from pgdbpool.engine.worker import Worker
-from pgdbpool.report.figures import figures, stories, unserved
+from pgdbpool.report.figures import FORMAT, figures, stories, unserved
 from pgdbpool.report.history import History
 from pgdbpool.report.limits import Limits
 from pgdbpool.report.summing import merge, past, present_endpoints, present_groups
@@ -49,7 +49,7 @@ class Reporter:
         """Tell the others what is due; the seconds until the next time."""
         if self._history.is_due(time()):
             self._history.note(figures(self._engine, self._worker))
-            self._limits.look(1 + sum(len(each["workers"]) for each in self._exchange.others()))
+            self._limits.look(self._exchange.crowd())
         due, self._due = self._due, False
         pause = self._exchange.tick(time(), due)
         if self._exchange.is_watched:
@@ -105,4 +105,4 @@ class Reporter:
 def _key(options: PoolOptions) -> str:
     """What the workers of one service share, whatever else a newer one of them was configured with."""
     servers = [(each.label, each.name, each.user) for each in options.endpoints]
-    return hashlib.sha256(json.dumps([servers, [*options.groups]]).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps([FORMAT, servers, [*options.groups]]).encode()).hexdigest()[:16]

@@ -16,7 +16,7 @@ Figures = dict[str, Any]
 _GAUGES = ("connection_count", "minimum", "in_use", "idle", "cleaning", "opening")
 _LONGEST = ("waiting_for", "held_for")  # seconds
 _COUNTERS = ("checkouts", "reads")
-_EVENTS = 100
+_EVENTS = 50  # of servers, and of connections
 _HOLDERS = 50
 _LONG_ENOUGH = 60  # points of the history: five minutes
 _ALIKE = 3.0  # seconds in which several workers tell of the same event
@@ -52,9 +52,11 @@ def past(all_figures: Sequence[Figures]) -> Figures:
             server.update(dict.fromkeys(_GAUGES, 0))
             _forget(server["hold"], server["statement"])
     for endpoint in left["endpoints"].values():
-        endpoint.update(role="unknown", state="unknown", lag_seconds=None, lag_bytes=None, timeline=None)
+        endpoint.update(
+            role="unknown", state="unknown", lag_seconds=None, lag_bytes=None, timeline=None, last_error=None
+        )
         _forget(endpoint["connect"])
-    return {**left, "workers": [], "holders": [], "advice": [], "history": together([])}
+    return {**left, "workers": [], "holders": [], "advice": []}
 
 
 def _forget(*timings: Figures) -> None:
@@ -71,10 +73,14 @@ def _group(groups: Sequence[Figures]) -> Figures:
     return {
         "servers": _by_name(groups, "servers", _server),
         **{name: max(each[name] for each in groups) for name in _LONGEST},
-        "unserved": None if any(each["unserved"] is None for each in groups) else groups[0]["unserved"],
+        "unserved": _why([each["unserved"] for each in groups]),
         **_summed(groups, ("waiting", "waits", "timeouts", "errors")),
         "wait": _timing([each["wait"] for each in groups]),
     }
+
+
+def _why(unserved: Sequence[str | None]) -> str | None:
+    return None if None in unserved else next(filter(None, unserved), "")
 
 
 def _server(servers: Sequence[Figures]) -> Figures:
@@ -142,7 +148,8 @@ def _events(of_each: Sequence[list[Figures]]) -> list[Figures]:
         else:
             before[0]["workers"] += event["workers"]
             before[1].add(worker)
-    return [event for event, _ in found[-_EVENTS:]]
+    kept = [[event for event, _ in found if (event["kind"] in _OWN) is own][-_EVENTS:] for own in (False, True)]
+    return sorted(kept[0] + kept[1], key=lambda each: float(each["at"]))
 
 
 # -- for people -------------------------------------------------------------------------------------------------------
@@ -224,10 +231,11 @@ def percentiles(timing: Figures, at_once: int = 0) -> Figures:
 
 def _sizes(groups: Figures, merged: Figures) -> Iterator[str]:
     """What connection_count would do."""
+    serving = sum(worker["serves"] for worker in merged["workers"])
     for name, group in groups.items():
         seen = [each for each in merged["history"]["groups"].get(name, {}).get("in_use", []) if each is not None]
         peak = max(seen) if len(seen) >= _LONG_ENOUGH else None
-        if advice := size_advice(name, group, len(merged["workers"]), peak):
+        if advice := size_advice(name, group, serving, peak):
             yield advice
 
 
