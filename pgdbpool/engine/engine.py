@@ -52,6 +52,8 @@ class Companion(Protocol):
 
     def close(self) -> None: ...
 
+    def after_fork_in_child(self) -> None: ...
+
 
 class Engine:
     """Everything below the public names. ``Single`` does all at once; ``Threaded`` leaves what may take long to threads."""
@@ -295,6 +297,8 @@ class Engine:
         for stock in self.stocks:
             stock.restart()
         self.events.after_fork_in_child()
+        if self.reporter is not None:
+            self.reporter.after_fork_in_child()
         self._start_anew()
 
     # -- changes ------------------------------------------------------------------------------------------------------

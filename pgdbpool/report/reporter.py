@@ -10,7 +10,6 @@ from time import monotonic, time
 from typing import Any
 
 from pgdbpool.config import PoolOptions
-from pgdbpool.engine import forking
 from pgdbpool.engine.engine import Engine
 from pgdbpool.engine.worker import Worker
 from pgdbpool.report.figures import FORMAT, figures, stories, unserved
@@ -32,7 +31,6 @@ class Reporter:
         self._exchange = Exchange(engine.options.stats_dir, _key(engine.options), self.own, past)
         self.worker = Worker("pgdbpool-figures", self.tick)
         self._begin()
-        forking.register(self)
 
     def _begin(self) -> None:
         self._worker: dict[str, Any] = {"id": uuid.uuid4().hex[:12], "pid": os.getpid(), "started": time()}
