@@ -14,7 +14,7 @@ from typing import Any
 
 from pgdbpool.workers import Exchange
 
-__all__ = ["KEY", "Member", "dead", "ended", "files", "forked", "killed", "retired", "seen_by"]
+__all__ = ["KEY", "Member", "begun", "dead", "ended", "exit_codes", "files", "forked", "killed", "retired", "seen_by"]
 
 KEY = "0123abcd"
 
@@ -68,13 +68,32 @@ def files(folder: Path) -> list[str]:
     return sorted(path.name for path in (folder / KEY).iterdir())
 
 
+def begun(work: Callable[[], Any]) -> int:
+    """A child that does this and ends; its process id."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            work()
+            code = 0
+        finally:
+            os._exit(code)
+    return child
+
+
 @contextmanager
 def forked(work: Callable[[], Any]) -> Iterator[int]:
     """A child that does this and then waits to be killed, which the end of the block does at the latest."""
     reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        _work(work, reader, writer)
+
+    def and_wait() -> None:
+        os.close(reader)
+        work()
+        os.write(writer, b"x")
+        while True:
+            signal.pause()
+
+    child = begun(and_wait)
     os.close(writer)
     try:
         assert os.read(reader, 1) == b"x", "the child failed"
@@ -82,17 +101,6 @@ def forked(work: Callable[[], Any]) -> Iterator[int]:
     finally:
         os.close(reader)
         ended(child)
-
-
-def _work(work: Callable[[], Any], reader: int, writer: int) -> None:
-    try:
-        os.close(reader)
-        work()
-        os.write(writer, b"x")
-        while True:
-            signal.pause()
-    finally:
-        os._exit(1)
 
 
 def ended(child: int) -> None:
@@ -105,3 +113,7 @@ def killed(work: Callable[[], Any]) -> None:
     """Do this in a child that is killed then."""
     with forked(work):
         pass
+
+
+def exit_codes(children: list[int]) -> list[int]:
+    return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]

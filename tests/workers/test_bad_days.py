@@ -89,7 +89,7 @@ def test_full_and_read_only(tmp_path: Path) -> None:
         ("/dev/null/stats", "Not a directory"),
         ("{}/missing/stats", "No such file or directory"),
         ("{}/" + "x" * 300, "File name too long"),
-        ("/etc/\0", "ValueError: embedded null byte"),
+        ("/etc/\0", "embedded null"),
     ],
 )
 def test_nothing_can_be_made_there(place: str, why: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from pgdbpool.workers import Exchange
 from tests.life import in_child, python
 from tests.servers import eventually
 
-from .crew import KEY, Member, files, forked, killed, retired
+from .crew import KEY, Member, begun, exit_codes, files, forked, killed, retired
 
 SCRIPT = """
 import sys
@@ -182,16 +183,12 @@ def test_the_child_of_a_fork_is_another_worker(tmp_path: Path) -> None:
         assert not open_in(tmp_path)
         parent.name = "child"
         parent.tick()
+        time.sleep(60.0)
 
     def forking() -> None:
         parent.tick()
-        grandchild = os.fork()
-        if grandchild == 0:
-            child()
-            time.sleep(60.0)
-            os._exit(0)
-        assert eventually(lambda: parent.living() == {"child"})
-        pids.write_text(str(grandchild))
+        pids.write_text(str(begun(child)))
+        assert eventually(lambda: parent.living() == {"child"}, 20.0)
 
     pids = tmp_path / "pid"
     try:
@@ -282,23 +279,22 @@ def test_closed_by_many_at_once(tmp_path: Path) -> None:
     observer = Member(tmp_path, "observer")
     observer.tick()
     go, ready = os.pipe()
-    children = []
-    for number in range(8):
-        child = os.fork()
-        if child == 0:
-            os.close(ready)
-            observer.exchange.after_fork_in_child()
-            member = Member(tmp_path, str(number), number + 1)
-            member.tick()
-            os.read(go, 1)
-            member.exchange.close()
-            os._exit(0)
-        children.append(child)
+
+    def close(number: int) -> None:
+        os.close(ready)
+        observer.exchange.after_fork_in_child()
+        member = Member(tmp_path, str(number), number + 1)
+        member.tick()
+        os.read(go, 1)
+        member.exchange.close()
+
+    children = [begun(partial(close, number)) for number in range(8)]
     os.close(go)
-    assert eventually(lambda: len(observer.living()) == 8)
-    os.close(ready)
-    for child in children:
-        os.waitpid(child, 0)
+    try:
+        assert eventually(lambda: len(observer.living()) == 8, 20.0)
+    finally:
+        os.close(ready)
+    assert exit_codes(children) == [0] * 8
     assert (observer.sees(), observer.living()) == ({str(number): number + 1 for number in range(8)}, set())
     observer.exchange.close()
     assert list(tmp_path.iterdir()) == []
