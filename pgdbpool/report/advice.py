@@ -37,7 +37,8 @@ class Load(NamedTuple):
 def size_advice(name: str, group: Mapping[str, Any], workers: int, in_use_peak: int | None = None) -> str | None:
     """What ``connection_count`` would do; None where nothing was measured, or it is right.
 
-    ``group`` as presented, of so many workers; ``in_use_peak``: the most that all of them ever had in use at a time.
+    ``group`` as presented, of so many workers; ``in_use_peak``: the most that all of them were seen to have in use at a time,
+    None where that was not watched for long.
     """
     load = _busiest(group["servers"], workers)
     if load is None or load.rate * workers < _ENOUGH:
@@ -59,7 +60,7 @@ def _load(label: str, server: Mapping[str, Any], workers: int) -> Load | None:
     hold = server["hold"]
     if not hold["rate"] or not hold["count"] or not workers:
         return None
-    rate, mean = hold["rate"] / workers, hold["seconds"] / hold["count"]
+    rate, mean = hold["rate"] / workers, hold["mean"]
     return Load(label, ceil(server["connection_count"] / workers), rate, mean, rate * mean, hold)
 
 
@@ -90,9 +91,8 @@ def _idle(load: Load, needed: int, workers: int, peak: int | None) -> str | None
     enough = max(needed, ceil(peak / workers)) if peak is not None else load.size
     if enough * 2 > load.size or load.size - enough < _SPARE:
         return None
-    return (
-        f", at most {peak} in all at a time; nobody waits: connection_count {enough} in place of {load.size} would do"
-    )
+    seen = f"at most {peak} were seen in use at a time"
+    return f", {seen}; nobody waits: connection_count {enough} in place of {load.size} would do"
 
 
 def connections_for(busy: float) -> int:
@@ -110,15 +110,15 @@ def _erlang_c(blocked: float, connections: int, busy: float) -> float:
     return blocked / (1 - busy / connections * (1 - blocked))
 
 
-def fits(workers: int, per_worker: int, max_connections: int, reserved: int) -> str | None:
+def fits(workers: int, per_worker: int, capacity: int) -> str | None:
     """The warning where one server cannot take the connections of all workers; None where it can."""
-    wanted, free = workers * per_worker, max_connections - reserved
-    if wanted <= free:
+    wanted = workers * per_worker
+    if wanted <= capacity:
         return None
     each = "" if workers == 1 else f"{workers} workers × {per_worker} = "
-    limit = f"max_connections {max_connections} less {reserved} reserved ones"
-    most = f"at most {free // workers} per worker would"
-    return f"{each}{wanted} connections do not fit into this server's {free} ({limit}): {most}"
+    limit = "max_connections less the reserved ones, or the limit of the role or the database"
+    most = f"at most {capacity // workers} per worker would"
+    return f"{each}{wanted} connections do not fit into the {capacity} that this server gives to our role ({limit}): {most}"
 
 
 def _time(seconds: float) -> str:

@@ -18,7 +18,14 @@ ARRIVALS = 40_000
 def percentiles(values: list[float], rate: float | None) -> dict[str, Any]:
     ordered = sorted(values)
     parts = {name: ordered[int(part * len(ordered))] for name, part in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))}
-    return {"count": len(values), "seconds": sum(values), "longest": ordered[-1], "rate": rate, **parts}
+    return {
+        "count": len(values),
+        "seconds": sum(values),
+        "longest": ordered[-1],
+        "rate": rate,
+        "mean": sum(values) / len(values),
+        **parts,
+    }
 
 
 def queue(rate: float, holds: list[float], connections: int, seed: int = 4711) -> tuple[list[float], int]:
@@ -124,7 +131,7 @@ def test_fewer_connections() -> None:
     assert peak < 40
     assert size_advice("web", group, 2, peak) == (
         f"group 'web': 200 checkouts a second, held 10 ms on average, keep 1 connection busy in each worker, at most {peak} "
-        f"in all at a time; nobody waits: connection_count {peak // 2} in place of 40 would do"
+        f"were seen in use at a time; nobody waits: connection_count {peak // 2} in place of 40 would do"
     )
     assert size_advice("web", group, 2) is None
     assert size_advice("web", group, 2, 60) is None
@@ -169,18 +176,18 @@ def test_a_very_large_one() -> None:
         (
             4,
             25,
-            "4 workers × 25 = 100 connections do not fit into this server's 97 (max_connections 100 less 3 reserved ones): "
-            "at most 24 per worker would",
+            "4 workers × 25 = 100 connections do not fit into the 97 that this server gives to our role (max_connections less "
+            "the reserved ones, or the limit of the role or the database): at most 24 per worker would",
         ),
         (
             1,
             98,
-            "98 connections do not fit into this server's 97 (max_connections 100 less 3 reserved ones): at most 97 per "
-            "worker would",
+            "98 connections do not fit into the 97 that this server gives to our role (max_connections less "
+            "the reserved ones, or the limit of the role or the database): at most 97 per worker would",
         ),
         (1, 97, None),
     ],
 )
 def test_fits(workers: int, per_worker: int, line: str | None) -> None:
     """It is said where the connections of all workers are more than the server leaves to ordinary roles."""
-    assert fits(workers, per_worker, 100, 3) == line
+    assert fits(workers, per_worker, 97) == line
