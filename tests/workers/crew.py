@@ -5,16 +5,31 @@ from __future__ import annotations
 import os
 import random
 import signal
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from pgdbpool.workers import Exchange
 
-__all__ = ["KEY", "Member", "begun", "dead", "ended", "exit_codes", "files", "forked", "killed", "retired", "seen_by"]
+__all__ = [
+    "KEY",
+    "Member",
+    "begun",
+    "dead",
+    "ended",
+    "exit_codes",
+    "files",
+    "forked",
+    "interrupted",
+    "killed",
+    "retired",
+    "seen_by",
+]
 
 KEY = "0123abcd"
 
@@ -57,6 +72,29 @@ def dead(stats_dir: Path, name: str, count: int) -> None:
     member = Member(stats_dir, name, count)
     member.tick()
     member.exchange.after_fork_in_child()  # it drops what is its parent's
+
+
+def interrupted(step: int, work: Callable[[], Any], act: Callable[[], Any]) -> bool:
+    """Do this work, and, at its so many-th step, the other thing first; whether it got that far.
+
+    A step is the moment before a call of the system: nobody else sees what happens between two of them.
+    """
+    left = step
+
+    def count(_frame: FrameType, event: str, called: object) -> None:
+        nonlocal left
+        if event == "c_call" and getattr(called, "__module__", "") in ("posix", "fcntl"):
+            left -= 1
+            if left == -1:
+                sys.setprofile(None)
+                act()
+
+    sys.setprofile(count)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return left < 0
 
 
 def seen_by(exchange: Exchange) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
 import time
@@ -11,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from pgdbpool.workers import Exchange
-from tests.life import in_child, python
+from tests.life import in_child, python, thread_of
 from tests.servers import eventually
 
-from .crew import KEY, Member, begun, exit_codes, files, forked, killed, retired
+from .crew import KEY, Member, begun, dead, exit_codes, files, forked, killed, retired
 
 SCRIPT = """
 import sys
@@ -300,8 +301,21 @@ def test_closed_by_many_at_once(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_last_one_waits_a_moment(tmp_path: Path) -> None:
+    """Who closes waits for whoever is just looking after the dead, so that the last one removes the folder; not for long."""
+    a, other = Member(tmp_path, "a"), Member(tmp_path, "other")
+    a.tick()
+    with open(tmp_path / KEY / "lock") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        closing = thread_of(a.exchange.close)
+        assert eventually(lambda: not other.living(), 20.0)
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        closing.result()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_closed_in_the_middle_of_a_tick(tmp_path: Path) -> None:
-    """A pool that is closed while its thread writes leaves no living file behind."""
+    """A pool that is closed while its thread writes leaves no living file behind, and is counted once."""
     observer, member = Member(tmp_path, "observer"), Member(tmp_path, "a", 3)
     observer.tick()
 
@@ -309,11 +323,15 @@ def test_closed_in_the_middle_of_a_tick(tmp_path: Path) -> None:
         if member.count == 3:
             member.count = 4
             exchange.close()
+            for name in ("x", "y"):  # until the past does not name it any more
+                dead(tmp_path, name, 1)
+                observer.fold()
         return member.figures()
 
     exchange = Exchange(str(tmp_path), KEY, closing, retired)
     exchange.tick(time.time())
-    assert (observer.sees(), observer.living()) == ({"a": 4}, set())
+    assert (observer.sees(), observer.living()) == ({"a": 4, "x": 1, "y": 1}, set())
+    assert len(files(tmp_path)) == 3
 
 
 def test_nowhere() -> None:

@@ -8,17 +8,15 @@ import mmap
 import os
 import random
 import signal
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import pytest
 
-from .crew import KEY, Member, begun, dead, ended, exit_codes, files
+from .crew import KEY, Member, begun, dead, ended, exit_codes, files, interrupted
 
 WORKERS, GENERATIONS = 3, 60
 
@@ -34,29 +32,6 @@ class Numbers:
 
     def __setitem__(self, index: int, number: int) -> None:
         self._numbers[index] = number
-
-
-def interrupted(step: int, work: Callable[[], Any], act: Callable[[], Any]) -> bool:
-    """Do this work, and, at its so many-th step, the other thing first; whether it got that far.
-
-    A step is the moment before a call of the system: nobody else sees what happens between two of them.
-    """
-    left = step
-
-    def count(_frame: FrameType, event: str, called: object) -> None:
-        nonlocal left
-        if event == "c_call" and getattr(called, "__module__", "") in ("posix", "fcntl"):
-            left -= 1
-            if left == -1:
-                sys.setprofile(None)
-                act()
-
-    sys.setprofile(count)
-    try:
-        work()
-    finally:
-        sys.setprofile(None)
-    return left < 0
 
 
 def killed_at(step: int, work: Callable[[], Any]) -> bool:
