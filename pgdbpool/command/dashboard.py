@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +13,7 @@ from rich.text import Text
 
 from pgdbpool.command.findings import findings
 from pgdbpool.command.page import Page
+from pgdbpool.command.recent import Timeouts
 from pgdbpool.command.tables import PARTS, STYLES
 from pgdbpool.command.words import cleaned, many
 
@@ -30,6 +32,8 @@ class Dashboard:
         self._hint = hint
         self._at = ""
         self._times = 0
+        self._counted = Timeouts()
+        self._timeouts: dict[str, int] = {}
 
     @property
     def shown(self) -> tuple[int, str]:
@@ -40,12 +44,20 @@ class Dashboard:
         """The figures as the page gave them: no text in them can reach the terminal as it is."""
         self.figures, self.trouble, self._times = cleaned(figures), "", self._times + 1
         self._at = datetime.now().strftime("%H:%M:%S")
+        with self._understood():
+            self._timeouts = self._counted.lately(self.figures)
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+    @contextmanager
+    def _understood(self) -> Iterator[None]:
+        """Whatever is missing in the figures, or is of another kind."""
         try:
-            parts = self._parts(options.max_width)
+            yield
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise self._page.strange() from error
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        with self._understood():
+            parts = self._parts(options.max_width)
         free = options.update(height=None)
         for line in _fitted([console.render_lines(each, free, pad=False) for each in parts], options.height):
             yield from line
@@ -70,7 +82,7 @@ class Dashboard:
             return [Text(f"{self.trouble}; asking again{old}", style=STYLES["bad"])]
         if self.figures is None:
             return [Text("asking …")]
-        found = findings(self.figures)
+        found = findings(self.figures, self._timeouts)
         return [Text(each.text, style=STYLES[each.level]) for each in found if each.level != "good" or found == [each]]
 
 

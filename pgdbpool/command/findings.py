@@ -37,10 +37,10 @@ class Finding(NamedTuple):
     text: str
 
 
-def findings(figures: Figures) -> list[Finding]:
-    """At least one."""
+def findings(figures: Figures, timeouts: Mapping[str, int]) -> list[Finding]:
+    """At least one. ``timeouts``: how many requests of each group waited in vain during the last minute."""
     found = [*_pool(figures), *_unserved(figures), *_waiting(figures), *_servers(figures), *_no_primary(figures)]
-    found += [*_blocked(figures), *_idle_in_transaction(figures), *_alone(figures), _calm(figures)]
+    found += [*_blocked(figures), *_in_vain(timeouts), *_idle_in_transaction(figures), *_alone(figures), _calm(figures)]
     return sorted(found, key=lambda each: LEVELS.index(each.level))
 
 
@@ -121,6 +121,13 @@ def _blocked(figures: Figures) -> Iterator[Finding]:
         wait = "waits" if len(waiters) == 1 else "wait"
         text = f"{many(len(waiters), 'connection')} to {server} {wait} for a lock of {first['who']} (pid {pid})"
         yield Finding("warn", text + _at(first["place"]))
+
+
+def _in_vain(timeouts: Mapping[str, int]) -> Iterator[Finding]:
+    for name, number in timeouts.items():
+        if number:
+            text = f"{many(number, 'request')} waited for a connection of {name} in vain in the last minute"
+            yield Finding("warn", text)
 
 
 def _idle_in_transaction(figures: Figures) -> Iterator[Finding]:

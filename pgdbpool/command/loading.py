@@ -66,10 +66,7 @@ def _attribute(source: str) -> Any:
         raise ConfigError(f"{source}: {error.msg}, line {error.lineno} of {error.filename}") from None
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"{source}: {error}") from error
-    except (
-        Exception,
-        SystemExit,
-    ) as error:  # of the module itself: neither its text nor its lines, which may hold a password
+    except (Exception, SystemExit) as error:  # of the module; neither its text nor its lines: there may be a password
         frames = traceback.extract_tb(error.__traceback__)
         at = ([frame for frame in frames if frame.name == "<module>"] or frames)[-1]
         raise ConfigError(f"{source}: {type(error).__name__}, line {at.lineno} of {at.filename}") from None

@@ -92,7 +92,8 @@ def servers(figures: Figures, width: int) -> Table:
 
 
 def _server(label: str, each: Figures) -> Row:
-    lag = f"{seconds(each['lag_seconds'])} {octets(each['lag_bytes'])}" if each["role"] == "standby" else NONE
+    known = each["role"] == "standby" and each["lag_seconds"] is not None
+    lag = f"{seconds(each['lag_seconds'])} {octets(each['lag_bytes'])}" if known else NONE
     numbers = [percent(each["share"]), count(each["connections"]), count(each["connect_errors"])]
     style = STYLES[STATES[each["state"]][0]] if each["state"] in STATES else ""
     return Row(style, [label, each["role"], each["state"], lag, *numbers, reason(each["last_error"] or "")])

@@ -85,6 +85,6 @@ def place(text: str | None) -> str:
 
 
 def reason(error: str) -> str:
-    """libpq's message without the address that stands beside it anyway."""
-    words = re.sub(r"^connection to server .*? failed: ", "", error)
+    """libpq's message without the address that stands beside it anyway, and without its hint."""
+    words = re.sub(r"^connection to server .*? failed: | Is the server running .*", "", error)
     return words[:1].lower() + words[1:]

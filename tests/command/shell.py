@@ -19,7 +19,9 @@ import pyte
 
 COMMAND = [sys.executable, "-m", "pgdbpool"]
 # As a shell starts it for somebody: Ctrl-C counts, also where these tests run in the background of a script.
-_WITH_SIGINT = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); {} os.execv(sys.argv[1], sys.argv[1:])"
+_WITH_SIGINT = (
+    "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); {} os.execv(sys.argv[1], sys.argv[1:])"
+)
 INTERRUPTIBLE = [sys.executable, "-c", _WITH_SIGINT.format(""), *COMMAND]
 # The terminal becomes the session's own, so that its keys and its end reach the command.
 _CONTROLLING = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
