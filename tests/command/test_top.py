@@ -10,6 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from pgdbpool.command.main import main
+
 from .pages import Site, endpoint, figures, group, site
 from .shell import INTERRUPTIBLE, environment, pgdbpool, terminal
 from .test_page import unused
@@ -118,14 +120,15 @@ def test_no_color(page: Site) -> None:
     assert coloured == {"": True, "1": False}
 
 
-def test_once_while_the_server_is_away() -> None:
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_once_while_the_server_is_away(more: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """--once then says so in one line on standard error, prints nothing, and exits with 1."""
-    for more in ([], ["--json"]):
-        done = pgdbpool("top", f"http://ops:secret@127.0.0.1:{unused()}/pool/", "--once", *more)
-        assert (done.returncode, done.stdout) == (1, "")
-        (line,) = done.stderr.splitlines()
-        assert "does not answer: Connection refused" in line
-        assert "secret" not in line
+    assert main(["top", f"http://ops:secret@127.0.0.1:{unused()}/pool/", "--once", *more]) == 1
+    printed = capsys.readouterr()
+    (line,) = printed.err.splitlines()
+    assert "does not answer: Connection refused" in line
+    assert "secret" not in line
+    assert printed.out == ""
 
 
 def test_what_is_no_status_page(page: Site) -> None:
@@ -166,12 +169,10 @@ def test_json_again_and_again(page: Site) -> None:
         assert process.returncode == 0
 
 
-def test_without_rich(page: Site) -> None:
+def test_without_rich(page: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Without rich it says what to install; --json needs none."""
-    hidden = "import sys; sys.modules['rich'] = None; from pgdbpool.command.main import main; sys.exit(main())"
-    for more, status, said in (([], 2, "pip install 'pgdbpool[top]'"), (["--json"], 0, "")):
-        command = [sys.executable, "-c", hidden, "top", page.url, *more]
-        done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=30)
-        assert done.returncode == status, done.stderr
-        assert said in done.stderr
-        assert "Traceback" not in done.stderr
+    monkeypatch.setitem(sys.modules, "rich", None)
+    assert main(["top", page.url]) == 2
+    assert capsys.readouterr() == ("", "pgdbpool: top needs rich: pip install 'pgdbpool[top]'\n")
+    assert main(["top", page.url, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == figures()

@@ -49,7 +49,9 @@ def shop(server: Server, tmp_path: Path) -> Iterator[Gunicorn]:
     fresh_table(server, "stock", "n int")
     server.sql("INSERT INTO web.stock VALUES (100)")
     config = server.config({"connection_count": 2, "application_name": NAME, "timeout": 60, "query_timeout": 0})
-    made = Gunicorn(tmp_path, {**config, "stats_dir": str(tmp_path / "stats")}, "-k", "gthread", "--threads", "8", app=APP)
+    made = Gunicorn(
+        tmp_path, {**config, "stats_dir": str(tmp_path / "stats")}, "-k", "gthread", "--threads", "8", app=APP
+    )
     try:
         yield made
     finally:
