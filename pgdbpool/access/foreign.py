@@ -95,7 +95,7 @@ class Borrowed(Hold):
         return self.raw
 
     @property
-    def is_handed_over(self) -> bool:
+    def _is_handed_over(self) -> bool:
         return self._tenancy.thread != self._owner.ident
 
     @property

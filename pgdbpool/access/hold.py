@@ -52,8 +52,8 @@ class Hold:
         self._desk.give_back(slot, self._owner, soiled)
 
     @property
-    def is_handed_over(self) -> bool:
-        """Internal: whether another thread than the one that took it has it now."""
+    def _is_handed_over(self) -> bool:
+        """Whether another thread than the one that took it has it now."""
         return False
 
     def holds(self, slot: Slot) -> bool:

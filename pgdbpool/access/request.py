@@ -94,11 +94,12 @@ class Request:
         self._held[slot] = slot.turn, group, owner
 
     def end(self) -> None:
-        """Take back what it has not given back."""
-        held, self._held, self.error = self._held, {}, None
+        """Take back what it has not given back; it bounds nothing any more."""
+        self._seconds, self._ends, self.error = None, _FOREVER, None
+        held, self._held = self._held, {}
         for slot, (turn, group, owner) in held.items():
             holder = None if slot.holder is None else slot.holder()
-            if slot.owner is not owner or (holder is not None and holder.is_handed_over):
+            if slot.owner is not owner or (holder is not None and holder._is_handed_over):
                 continue
             place = describe(slot.place)
             if group.take_back(slot, turn):

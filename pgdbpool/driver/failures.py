@@ -63,6 +63,7 @@ class ConnectFailure:
 
 
 def understand(error: BaseException) -> ConnectFailure:
-    text = " ".join(str(error).split()) or type(error).__name__
+    words = " ".join(str(error).split()) or type(error).__name__
+    text = "".join(each if each.isprintable() else repr(each)[1:-1] for each in words)  # it goes to logs and terminals
     kinds = [] if _PASSING_NAME.search(text) else [kind for kind, words in _KINDS if words.search(text)]
     return ConnectFailure(kinds[0] if kinds else "", text)

@@ -126,7 +126,9 @@ class Watch:
         """Who took it, and where that thread stands now: in one line, and its stack for the log."""
         stack = stack_now(owner)
         stands = describe(stack[0] if stack else None)
-        text = f"backend {slot.resource.backend_pid} {what}; borrowed at {describe(place)}, its thread is now at {stands}"
+        text = (
+            f"backend {slot.resource.backend_pid} {what}; borrowed at {describe(place)}, its thread is now at {stands}"
+        )
         called = "".join(f"\n    called at {describe(each)}" for each in stack[1:])
         self._events.tell(log, kind, stock.group.name, text, more=called)
 

@@ -12,7 +12,7 @@ from pgdbpool.driver.opening import keywords, statement_limit
 
 def plan(options: PoolOptions, workers: int | None = None) -> dict[str, Any]:
     """JSON-serialisable; for ``workers`` processes: the argument, or else ``WEB_CONCURRENCY``, or else per process."""
-    workers = workers if workers is not None else _from_environment()
+    workers = workers if workers is not None else from_environment()
     connections = _connections(options, workers)
     return {
         "type": options.type,
@@ -60,7 +60,13 @@ def _together(sentences: Mapping[str, Iterable[str]]) -> Iterator[str]:
         yield f"{', '.join(those)}: {text}"
 
 
-def _from_environment() -> int | None:
+def per_worker(options: PoolOptions) -> int:
+    """The most connections that one process has to each server."""
+    return int(_connections(options, None)["per_worker"])
+
+
+def from_environment() -> int | None:
+    """How many workers ``WEB_CONCURRENCY`` says that there are."""
     text = os.environ.get("WEB_CONCURRENCY", "")
     return int(text) if text.isdecimal() and int(text) > 0 else None
 

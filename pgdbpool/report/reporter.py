@@ -15,10 +15,12 @@ from pgdbpool.engine.engine import Engine
 from pgdbpool.engine.worker import Worker
 from pgdbpool.report.figures import figures, unserved
 from pgdbpool.report.history import History
+from pgdbpool.report.limits import Limits
 from pgdbpool.report.summing import merge, past, present
 from pgdbpool.workers.exchange import Exchange
 
 _PATIENCE = 0.5  # seconds that showing the figures waits for the disk
+_PERIOD = 1.0  # seconds
 _WATCHED = 5.0  # seconds after a look at the figures in which the servers are asked who blocks whom
 _INTERNAL = ("format", "at", "workers", "holders", "events", "history", "advice", "pool")
 
@@ -36,6 +38,7 @@ class Reporter:
     def _begin(self) -> None:
         self._worker = {"id": uuid.uuid4().hex[:12], "pid": os.getpid(), "started": time()}
         self._history = History()
+        self._limits = Limits(self._engine)
         self._due = False
 
     def after_fork_in_child(self) -> None:
@@ -47,11 +50,12 @@ class Reporter:
         """Tell the others what is due; the seconds until the next time."""
         if self._history.is_due(time()):
             self._history.note(figures(self._engine, self._worker))
+            self._limits.look(1 + sum(len(each["workers"]) for each in self._exchange.others()))
         due, self._due = self._due, False
         pause = self._exchange.tick(time(), due)
         if self._exchange.is_watched:
             self._ask()
-        return pause
+        return min(pause, _PERIOD)
 
     def _ask(self) -> None:
         for endpoint in self._engine.endpoints:
@@ -67,7 +71,7 @@ class Reporter:
 
     def own(self) -> dict[str, Any]:
         """This process's figures."""
-        return {**figures(self._engine, self._worker), "history": self._history.told(), "advice": []}
+        return {**figures(self._engine, self._worker), "history": self._history.told(), "advice": self._limits.lines}
 
     def host(self) -> dict[str, Any]:
         """Those of all workers of the host, as of one; somebody looks at them."""

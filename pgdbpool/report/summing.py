@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from math import fsum
 from typing import Any
 
+from pgdbpool.report.advice import size_advice
 from pgdbpool.report.history import together
 from pgdbpool.waiting import Histogram
 
@@ -16,6 +17,7 @@ _GAUGES = ("connection_count", "minimum", "in_use", "idle", "cleaning", "opening
 _COUNTERS = ("checkouts", "reads")
 _EVENTS = 100
 _HOLDERS = 50
+_LONG_ENOUGH = 60  # points of the history: five minutes
 _ALIKE = 3.0  # seconds in which several workers tell of the same event
 
 
@@ -154,6 +156,7 @@ def present(merged: Figures) -> Figures:
         "groups": groups,
         "endpoints": _endpoints(merged["endpoints"], groups),
         "holders": [_blocked(each, places) for each in merged["holders"]],
+        "advice": [*merged["advice"], *_sizes(groups, merged)],
     }
 
 
@@ -206,9 +209,19 @@ def percentiles(timing: Figures, at_once: int = 0) -> Figures:
     over = timing["over"]
     return {
         **{name: timing[name] for name in ("count", "seconds", "longest")},
+        "mean": recent.mean,
         **{name: recent.quantile(part, at_once) for name, part in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))},
         "rate": recent.count / over if over else None,
     }
+
+
+def _sizes(groups: Figures, merged: Figures) -> Iterator[str]:
+    """What connection_count would do."""
+    for name, group in groups.items():
+        seen = [each for each in merged["history"]["groups"].get(name, {}).get("in_use", []) if each is not None]
+        peak = max(seen) if len(seen) >= _LONG_ENOUGH else None
+        if advice := size_advice(name, group, len(merged["workers"]), peak):
+            yield advice
 
 
 def _blocked(holder: Figures, places: dict[tuple[str, int], str | None]) -> Figures:

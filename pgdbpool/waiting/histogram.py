@@ -53,6 +53,12 @@ class Histogram:
         self.seconds += other.seconds
         self.longest = max(self.longest, other.longest)
 
+    @property
+    def mean(self) -> float | None:
+        """As exact as percentiles are; None of nothing."""
+        count = self.count
+        return sum(_middle(number) * each for number, each in self.buckets.items()) / count if count else None
+
     def quantile(self, fraction: float, zeros: int = 0) -> float | None:
         """The duration that so many did not exceed; None of nothing. ``zeros``: so many more that took no time at all."""
         rank = ceil(fraction * (self.count + zeros)) - zeros

@@ -74,6 +74,15 @@ def test_other_answers(make_site: MakeSite, look: Look) -> None:
     window.complaints.clear()
 
 
+def test_no_answer(make_site: MakeSite, look: Look) -> None:
+    """A server that takes the question and then is silent is named after three seconds."""
+    window = look(make_site())
+    page = window.open()
+    page.route("**/stats.json", lambda _: None)
+    later(window, 5)
+    page.locator("#alarm", has_text="The server does not answer. What you see is").wait_for()
+
+
 def test_figures_that_stand_still(make_site: MakeSite, look: Look) -> None:
     """A server that answers with the same figures each time is not live."""
     stats = quiet()
@@ -157,7 +166,7 @@ def test_spoken_is_news_only(make_site: MakeSite, look: Look) -> None:
     spoken = page.get_by_role("status")
     first = spoken.inner_text()
     assert first.startswith("Trouble: 5 requests wait for a connection of web")
-    assert goes_on(window, 3)
+    later(window, 8)
     assert spoken.inner_text() == first
     stats["groups"]["web"].update(waiting=0)
     later(window, 6)

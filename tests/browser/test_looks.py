@@ -48,8 +48,9 @@ def test_both_schemes(scheme: str, make_site: MakeSite, look: Look) -> None:
 
 
 def test_the_scheme_changes(make_site: MakeSite, look: Look) -> None:
-    """Charts follow when the system turns dark while the page is open."""
+    """Charts follow when the system turns dark while the page is open, though no fresh figures come."""
     page = look(make_site()).given(bad_night)
+    page.get_by_role("button", name="Pause").click()
     page.emulate_media(color_scheme="dark")
     assert eventually(lambda: page.wait_for_timeout(50) or page.evaluate(PAINTED, "use") > 50)
 
@@ -87,7 +88,7 @@ def test_keyboard_only(make_site: MakeSite, look: Look) -> None:
 
 def test_skip(make_site: MakeSite, look: Look) -> None:
     """The first link leads past the head of the page to the headline, a section's link to that section."""
-    page = look(make_site()).given(bad_night)
+    page = look(make_site(), viewport={"width": 1360, "height": 500}).given(bad_night)
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.id") == "now"

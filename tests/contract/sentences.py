@@ -24,8 +24,6 @@ CONTRACT = ROOT / "doc" / "contract.md"
 # Sentences whose time has not come, by the beginning of their id, with what they wait for.
 LATER = {
     "3.endpoint.pooler": "poolers",
-    "6.middleware": "deadlines, exhaustion and outage",
-    "6.status_app": "the status page",
     "7.p2": "poolers",
 }
 

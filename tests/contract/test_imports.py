@@ -19,7 +19,6 @@ ROOMS = {
     "config": "errors",
     "text": "",
     "waiting": "errors",
-    "workers": "errors",
     "driver": "errors config",
     "engine": ABOVE_ENGINE,
     "access": ABOVE_ACCESS,

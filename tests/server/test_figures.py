@@ -194,6 +194,31 @@ def test_how_many_connections_a_role_may_have(own_server: Server, make_pool: Cal
     assert eventually(lambda: endpoint.capacity) == most - kept
 
 
+def test_more_connections_than_the_server_gives(
+    own_server: Server, make_pool: Callable[..., Any], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers × connections that cannot fit are a WARNING, once, and a line of advice; what fits is not."""
+    own_server.sql(f"ALTER ROLE {ROLE} CONNECTION LIMIT 12")
+    monkeypatch.setenv("WEB_CONCURRENCY", "3")
+    with caplog.at_level(logging.WARNING, "pgdbpool"):
+        make_pool(own_server.config({"connection_count": 3}))
+        pool = make_pool(own_server.config({"connection_count": 4}))
+        assert eventually(lambda: shown(pool)["advice"], 15.0)
+        assert eventually(lambda: caplog.records)
+    ((line,), (label,)) = shown(pool)["advice"], pool.stats()["endpoints"]
+    assert line.startswith(
+        f"{label}: 3 workers × 5 = 15 connections do not fit into the 12 that this server gives to our role"
+    )
+    assert [each.getMessage() for each in caplog.records] == [line]
+    assert [each["kind"] for each in shown(pool)["events"] if each["kind"] != "role"] == ["advice"]
+
+
+def test_limits_that_never_fire_are_advice(make_pool: Callable[..., Any]) -> None:
+    """What ``explain()`` says of them is on the page, too."""
+    (line,) = shown(make_pool(max_idle=600, max_lifetime=300))["advice"]
+    assert line == "group 'web': max_idle 600 s never fires: max_lifetime 300 s comes first"
+
+
 def test_a_pool_that_is_closed(make_pool: Callable[..., Any]) -> None:
     """Its figures say so, and its counters stay."""
     pool = make_pool()

@@ -456,7 +456,7 @@ def test_a_body_that_takes_too_long(make_pool: Any) -> None:
         time.sleep(0.15)
         return pool.query("SELECT 1").scalar()
 
-    with pytest.raises(pgdbpool.PoolTimeout, match="deadline of 0.2 s"):
+    with pytest.raises(pgdbpool.PoolTimeout, match=r"deadline of 0\.2 s"):
         ask(Middleware(streaming(slow, 5), deadline=0.2))
     assert pool.query(SHOW).scalar() == "5s"
 

@@ -84,7 +84,7 @@ def is_clean(pool: Any) -> bool:
 @pytest.mark.contract("6.middleware.1")
 @each_way
 def test_taken_back(make_pool: Any, server: Server, table: None, caplog: pytest.LogCaptureFixture, way: str) -> None:
-    """Rolled back, reset and logged once with the place that took it; its use afterwards raises and never reaches the server."""
+    """Rolled back, reset and logged once with the place that took it; using it afterwards raises and sends nothing."""
     pool = make_pool(connection_count=1, autocommit=False)
     pid = pool.query("SELECT pg_backend_pid()").scalar()
     kept: list[Any] = []
@@ -95,7 +95,7 @@ def test_taken_back(make_pool: Any, server: Server, table: None, caplog: pytest.
     assert pool.query("SELECT pg_backend_pid()").scalar() == pid
     [message] = warnings_of(caplog)
     assert re.search(r"taken back: its request has ended; borrowed at .*test_forgotten\.py:\d+ \(by_\w+\)", message)
-    with pytest.raises(pgdbpool.PoolError, match="taken back|given back"):
+    with pytest.raises(pgdbpool.PoolError, match=r"taken back|given back"):
         used[0]()
     with pool.handler(), suppress(pgdbpool.PoolError):  # nor does it reach whoever has it next
         thread_of(used[0]).result()

@@ -12,6 +12,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as plain
 
 import pgdbpool
+from pgdbpool.engine import current
 from pgdbpool.waiting import Histogram
 from pgdbpool.web.metrics import BOUNDS, exposition
 from pgdbpool.wsgi import status_app
@@ -270,8 +271,9 @@ def test_odd_labels_in_json(odd: Any) -> None:
     )
 
 
-def test_no_pool() -> None:
+def test_no_pool(monkeypatch: pytest.MonkeyPatch) -> None:
     """Before there is a pool it is as valid, and says that nothing is ready."""
+    monkeypatch.setattr(current, "_pool", None)
     seen = scrape(NOBODY)
     assert (seen("pgdbpool_ready"), seen("pgdbpool_workers")) == (0, 0)
 

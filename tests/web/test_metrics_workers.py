@@ -21,7 +21,7 @@ APP = """
 import json, os, pgdbpool
 from wsgiref.util import shift_path_info
 from pgdbpool.wsgi import status_app
-pgdbpool.init(json.load(open(os.path.join(os.path.dirname(__file__), "config.json"))), wait=10)
+pgdbpool.init(json.load(open(os.path.join(os.path.dirname(__file__), "config.json"))))
 status = status_app()
 
 

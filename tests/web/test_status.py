@@ -15,6 +15,7 @@ from wsgiref.validate import validator
 import pytest
 
 import pgdbpool
+from pgdbpool.engine import current
 from pgdbpool.wsgi import status_app
 from tests.life import frozen, thread_of
 from tests.servers import PASSWORD, Server, eventually
@@ -60,7 +61,7 @@ def stats(app: Any) -> Any:
     return json.loads(get(app, "/stats.json").body)
 
 
-NOBODY = status_app()  # of no pool: no test leaves a default one behind
+NOBODY = status_app()  # of no pool, or one that a test has closed
 
 
 @pytest.fixture
@@ -181,8 +182,9 @@ def test_the_figures_are_the_pools(make_pool: Callable[..., Any]) -> None:
     assert web["wait"]["count"] == before + 1
 
 
-def test_the_default_pool_of_the_moment(server: Server) -> None:
+def test_the_default_pool_of_the_moment(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without one of its own it shows the default pool: none yet, each that takes over, and that it is closed."""
+    monkeypatch.setattr(current, "_pool", None)  # as if no test had made one before
     app = status_app()
     assert stats(app)["pool"] == "none"
     assert (get(app, "/readyz").status, get(app, "/healthz").status, get(app, "/metrics").status) == (503, 200, 200)

@@ -4,6 +4,7 @@ import { attribute, each, make, write } from "./dom.js";
 import { many } from "./words.js";
 
 const WORDS = { bad: "Trouble", warn: "Attention", note: "Note", calm: "Calm" };
+const CALM = { level: "calm", key: "calm", text: "Nobody waits long for a connection, and no server is away" };
 const SHOWN = 5;
 const BREATH = 6000; // ms at least between two things that are spoken
 
@@ -19,8 +20,8 @@ export class Headline {
         section.append(this.#first, this.#others);
     }
 
-    show(found, stats) {
-        const [worst, ...others] = found.length && found[0].level !== "note" ? found : [calm(stats), ...found];
+    show(found) {
+        const [worst, ...others] = found.length && found[0].level !== "note" ? found : [CALM, ...found];
         attribute(this.section, "class", worst.level);
         write(this.#first, [`mark ${worst.level}`, WORDS[worst.level]], " ", ["text", worst.text]);
         each(
@@ -52,10 +53,4 @@ function shortened(found) {
     if (found.length <= SHOWN) return found;
     const text = `${many(found.length - SHOWN + 1, "more thing")} like these`;
     return [...found.slice(0, SHOWN - 1), { level: "note", key: "more", text }];
-}
-
-function calm({ endpoints }) {
-    const number = Object.keys(endpoints).length;
-    const servers = number === 1 ? "the server answers" : `all ${number} servers answer`;
-    return { level: "calm", key: "calm", text: `Nobody waits long for a connection, and ${servers}` };
 }

@@ -21,7 +21,7 @@ export class History {
         const times = [...past, ...this.#seen.map((each) => each.at)];
         return {
             times,
-            range: [Math.max(at - SPAN, Math.min(times[0], at - LEAST)), at],
+            range: [Math.max(at - SPAN, Math.min(times[0] ?? at, at - LEAST)), at],
             values: LINES.map((line) => [
                 ...lines[line],
                 ...this.#seen.map((each) => each.groups[name]?.[line] ?? null),

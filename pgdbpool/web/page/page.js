@@ -32,10 +32,7 @@ function show(stats) {
     link.heard(stats);
     history.add(stats);
     for (const [name, group] of Object.entries(stats.groups)) timeouts.add(name, stats.at, group.timeouts);
-    headline.show(
-        findings(stats, (name) => timeouts.grown(name)),
-        stats,
-    );
+    headline.show(findings(stats, (name) => timeouts.grown(name)));
     groups.show(stats, history);
     for (const table of tables) table.show(stats);
     advise(stats.advice);
