@@ -50,7 +50,8 @@ def test_it_is_live_and_gives_the_terminal_back(page: Site, key: str | signal.Si
 def test_it_follows_the_size_of_the_terminal(page: Site) -> None:
     """It fills the terminal that it is in, and the terminal that this becomes, down to a few lines."""
     page.show(figures(advice=["an advice"]))
-    with terminal("top", page.url, "--interval", "60", columns=130, lines=30) as screen:
+    exported = {"COLUMNS": "100", "LINES": "20"}  # by a shell, which had another size
+    with terminal("top", page.url, "--interval", "60", columns=130, lines=30, **exported) as screen:
         screen.until("wait p50", "an advice")
         screen.resize(60, 8)
         rows = screen.until("wait p95", without="wait p50")
@@ -129,6 +130,17 @@ def test_once_while_the_server_is_away(more: list[str], capsys: pytest.CaptureFi
     assert "does not answer: Connection refused" in line
     assert "secret" not in line
     assert printed.out == ""
+
+
+@pytest.mark.parametrize("limit", ["page._PATIENCE", "top.LONGEST"])
+def test_once_while_the_server_hangs(
+    page: Site, limit: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No page is waited for without end: neither one that keeps silent nor one that never comes to its end."""
+    monkeypatch.setattr(f"pgdbpool.command.{limit}", 0.2)
+    page.silent.clear()
+    assert main(["top", page.url, "--once"]) == 1
+    assert "does not answer" in capsys.readouterr().err
 
 
 def test_what_is_no_status_page(page: Site) -> None:
