@@ -13,7 +13,6 @@ from pgdbpool.command.arguments import port, seconds, workers
 from pgdbpool.command.check import check
 from pgdbpool.command.explain import explain
 from pgdbpool.command.failing import Failed
-from pgdbpool.command.top import top
 from pgdbpool.command.words import printable
 
 __all__ = ["main"]
@@ -78,7 +77,7 @@ def _parser() -> ArgumentParser:
     plan.add_argument("config", metavar="CONFIG", help=_CONFIG)
     plan.add_argument("--workers", type=workers, default=None, metavar="N", help="processes (WEB_CONCURRENCY)")
     plan.add_argument("--json", action="store_true", help="for programs")
-    live = command("top", top, "watch a status page in the terminal (extra: top)")
+    live = command("top", _top, "watch a status page in the terminal (extra: top)")
     live.add_argument("url", metavar="URL", help="where status_app is mounted, such as http://127.0.0.1:8080/pool/")
     live.add_argument("--interval", type=seconds(0.1), default=None, metavar="S", help="seconds between two looks (1)")
     live.add_argument("--once", action="store_true", help="print it and end; so it is in a pipe, too")
@@ -90,3 +89,9 @@ def _demo(chosen: Namespace) -> int:
     from pgdbpool.demo.launch import run
 
     return run(chosen.port, chosen.duration)
+
+
+def _top(chosen: Namespace) -> int:
+    from pgdbpool.command.top import top
+
+    return top(chosen)

@@ -8,6 +8,7 @@ from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ssl import SSLContext
 from typing import Any
 
 NO_TIME = {"count": 0, "seconds": 0.0, "longest": 0.0, "p50": None, "p95": None, "p99": None, "rate": 0.0}
@@ -56,7 +57,7 @@ def figures(**changes: Any) -> dict[str, Any]:
 class Site:
     """What it answers can be changed while it serves. ``asked``: how often it was asked for the figures."""
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, tls: SSLContext | None = None) -> None:
         self.status, self.kind, self.headers = 200, "application/json", {}
         self.body = b""
         self.asked = 0
@@ -73,13 +74,16 @@ class Site:
                 pass
 
         self.server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        if tls:
+            self.server.socket = tls.wrap_socket(self.server.socket, server_side=True)
+        self.scheme = "https" if tls else "http"
         self.port = int(self.server.server_address[1])
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.02,))
         self.thread.start()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/pool/"
+        return f"{self.scheme}://127.0.0.1:{self.port}/pool/"
 
     def show(self, document: Any) -> None:
         self.body = json.dumps(document).encode()
@@ -108,9 +112,9 @@ class Site:
 
 
 @contextmanager
-def site(document: Any = None, port: int = 0) -> Iterator[Site]:
+def site(document: Any = None, port: int = 0, tls: SSLContext | None = None) -> Iterator[Site]:
     """A page with these figures."""
-    made = Site(port)
+    made = Site(port, tls)
     made.show(figures() if document is None else document)
     try:
         yield made

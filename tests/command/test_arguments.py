@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ def test_the_command_and_the_method_say_the_same(shop: str, capsys: pytest.Captu
     assert capsys.readouterr().out == f"{expected}\n"
 
 
-@pytest.mark.parametrize("arguments", ["explain SHOP", "explain SHOP --json", "--help", "top --help"])
+@pytest.mark.parametrize("arguments", ["explain SHOP", "top --help"])
 def test_a_reader_that_has_seen_enough(shop: str, arguments: str) -> None:
     """A pipe whose other end is closed (``| head``) ends it without a word, with the status that a shell gives SIGPIPE."""
     reader, writer = os.pipe()
@@ -117,27 +118,36 @@ def test_an_encoding_that_lacks_a_sign(shop: str) -> None:
     ("code", "status", "said"),
     [
         ("raise KeyboardInterrupt", 130, ""),
-        ("raise SystemExit('password')", 2, "pgdbpool: shop:DB: SystemExit, line 1 of "),
+        ("raise SystemExit('password')", 2, "pgdbpool: odd:DB: SystemExit, line 1 of "),
         ("DB = 3", 2, "pgdbpool: "),
         ("DB = {'db': {'host': 'a'}, 'groups': {'\\x1b[2J': 1}}", 2, r"\x1b[2J"),
     ],
 )
-def test_a_module_that_does_something_else(tmp_path: Path, code: str, status: int, said: str) -> None:
+def test_a_module_that_does_something_else(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    code: str,
+    status: int,
+    said: str,
+) -> None:
     """Whatever the module of CONFIG does, there is no traceback, and nothing in it commands the terminal."""
-    (tmp_path / "shop.py").write_text(f"{code}\n")
-    done = pgdbpool("explain", "shop:DB", folder=tmp_path)
-    assert (done.returncode, done.stdout) == (status, "")
-    assert said in done.stderr
+    (tmp_path / "odd.py").write_text(f"{code}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "odd", raising=False)
+    assert main(["explain", "odd:DB"]) == status
+    printed = capsys.readouterr()
+    assert said in printed.err
+    assert printed.out == ""
     for text in ("Traceback", "password", "\x1b"):
-        assert text not in done.stderr
+        assert text not in printed.err
 
 
-def test_json_that_is_too_deep(tmp_path: Path) -> None:
+def test_json_that_is_too_deep(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A file of brackets is no configuration, and no traceback."""
-    (tmp_path / "deep.json").write_text("[" * 100_000)
-    done = pgdbpool("check", "deep.json", folder=tmp_path)
-    assert done.returncode == 2
-    assert done.stderr == "pgdbpool: deep.json: not valid JSON: RecursionError\n"
+    (path := tmp_path / "deep.json").write_text("[" * 100_000)
+    assert main(["check", str(path)]) == 2
+    assert capsys.readouterr().err == f"pgdbpool: {path}: not valid JSON: RecursionError\n"
 
 
 def test_help_is_complete(capsys: pytest.CaptureFixture[str]) -> None:

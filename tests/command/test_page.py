@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import trustme
 
 from pgdbpool.command.failing import Failed, Wrong
 from pgdbpool.command.page import Page
 
 from .pages import Site, figures, site
+from .shell import pgdbpool
 
 SECRET = "of-nobody-else"
 
@@ -103,6 +108,17 @@ def test_it_goes_nowhere_else(page: Site) -> None:
             f"http://ops:{SECRET}@127.0.0.1:{page.port}/pool/"
         )
         assert other.asked == 0
+
+
+def test_tls(tmp_path: Path) -> None:
+    """A certificate is verified: an unknown authority's is refused, that of one that the system trusts is not."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    authority.issue_cert("127.0.0.1").configure_cert(context := ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+    with site(tls=context) as page:
+        assert f"{page.url} cannot be trusted: " in complaint(page.url)
+        done = pgdbpool("top", page.url, "--json", SSL_CERT_FILE=str(tmp_path / "ca.pem"))
+        assert (done.returncode, json.loads(done.stdout)) == (0, figures())
 
 
 def test_a_server_that_is_away(page: Site) -> None:

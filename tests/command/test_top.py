@@ -10,6 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from pgdbpool.command.main import main
+
 from .pages import Site, endpoint, figures, group, site
 from .shell import INTERRUPTIBLE, environment, pgdbpool, terminal
 from .test_page import unused
@@ -48,7 +50,8 @@ def test_it_is_live_and_gives_the_terminal_back(page: Site, key: str | signal.Si
 def test_it_follows_the_size_of_the_terminal(page: Site) -> None:
     """It fills the terminal that it is in, and the terminal that this becomes, down to a few lines."""
     page.show(figures(advice=["an advice"]))
-    with terminal("top", page.url, "--interval", "60", columns=130, lines=30) as screen:
+    exported = {"COLUMNS": "100", "LINES": "20"}  # by a shell, which had another size
+    with terminal("top", page.url, "--interval", "60", columns=130, lines=30, **exported) as screen:
         screen.until("wait p50", "an advice")
         screen.resize(60, 8)
         rows = screen.until("wait p95", without="wait p50")
@@ -118,14 +121,26 @@ def test_no_color(page: Site) -> None:
     assert coloured == {"": True, "1": False}
 
 
-def test_once_while_the_server_is_away() -> None:
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_once_while_the_server_is_away(more: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """--once then says so in one line on standard error, prints nothing, and exits with 1."""
-    for more in ([], ["--json"]):
-        done = pgdbpool("top", f"http://ops:secret@127.0.0.1:{unused()}/pool/", "--once", *more)
-        assert (done.returncode, done.stdout) == (1, "")
-        (line,) = done.stderr.splitlines()
-        assert "does not answer: Connection refused" in line
-        assert "secret" not in line
+    assert main(["top", f"http://ops:secret@127.0.0.1:{unused()}/pool/", "--once", *more]) == 1
+    printed = capsys.readouterr()
+    (line,) = printed.err.splitlines()
+    assert "does not answer: Connection refused" in line
+    assert "secret" not in line
+    assert printed.out == ""
+
+
+@pytest.mark.parametrize("limit", ["page._PATIENCE", "top.LONGEST"])
+def test_once_while_the_server_hangs(
+    page: Site, limit: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No page is waited for without end: neither one that keeps silent nor one that never comes to its end."""
+    monkeypatch.setattr(f"pgdbpool.command.{limit}", 0.2)
+    page.silent.clear()
+    assert main(["top", page.url, "--once"]) == 1
+    assert "does not answer" in capsys.readouterr().err
 
 
 def test_what_is_no_status_page(page: Site) -> None:
@@ -166,12 +181,10 @@ def test_json_again_and_again(page: Site) -> None:
         assert process.returncode == 0
 
 
-def test_without_rich(page: Site) -> None:
+def test_without_rich(page: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Without rich it says what to install; --json needs none."""
-    hidden = "import sys; sys.modules['rich'] = None; from pgdbpool.command.main import main; sys.exit(main())"
-    for more, status, said in (([], 2, "pip install 'pgdbpool[top]'"), (["--json"], 0, "")):
-        command = [sys.executable, "-c", hidden, "top", page.url, *more]
-        done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=30)
-        assert done.returncode == status, done.stderr
-        assert said in done.stderr
-        assert "Traceback" not in done.stderr
+    monkeypatch.setitem(sys.modules, "rich", None)
+    assert main(["top", page.url]) == 2
+    assert capsys.readouterr() == ("", "pgdbpool: top needs rich: pip install 'pgdbpool[top]'\n")
+    assert main(["top", page.url, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == figures()
