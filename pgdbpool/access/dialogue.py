@@ -138,10 +138,8 @@ class Dialogue:
 
     def fetch(self, cursor: str, count: int) -> Any:
         """The next rows of a cursor that was declared in this transaction."""
-        session, limit = self.session, self.limited()
-        self._varied = self._varied or limit != session.query_timeout
-        varied = self._varied and session.pooled_by is None and not session.failed
-        front = f"SET LOCAL statement_timeout = {limit:d};\n" if varied else ""
+        limit = self.limited()
+        front = f"SET LOCAL statement_timeout = {limit:d};\n" if self._varies(limit) else ""
         return self.send(front, f"FETCH FORWARD {count:d} FROM {cursor}", limit=limit)
 
     def _prefix(self, verdict: Verdict, limit: int) -> str:
@@ -152,8 +150,7 @@ class Dialogue:
         parts = [self.opening] if idle and not (self.autocommit or verdict.controls_transaction) else []
         if idle and not parts:
             self.ensure_read_only()
-        self._varied = self._varied or limit != session.query_timeout
-        if self._varied and session.pooled_by is None and not (session.failed or verdict.controls_transaction):
+        if self._varies(limit) and not verdict.controls_transaction:
             if parts or not idle or verdict.joinable:
                 parts.append(f"SET LOCAL statement_timeout = {limit:d}")  # without a transaction, of this message
             else:
@@ -162,6 +159,11 @@ class Dialogue:
         if self._is_to_track(verdict) and session.pooled_by is None:
             parts.append(TRACK)
         return "; ".join(parts) + ";\n" if parts else ""
+
+    def _varies(self, limit: int) -> bool:
+        """Whether the server has to be told of this limit: it is another one than the session's, or there was one."""
+        self._varied = self._varied or limit != self.session.query_timeout
+        return self._varied and self.session.pooled_by is None and not self.session.failed
 
     def _is_to_track(self, verdict: Verdict) -> bool:
         """Whether it is the first writing query; what is none may have to come first, or to lock before any snapshot."""
@@ -216,10 +218,8 @@ class Dialogue:
             self.ensure_read_only()
         else:
             self.open_transaction()
-        session, limit = self.session, self.limited()
-        self._varied = self._varied or limit != session.query_timeout
-        if self._varied and session.pooled_by is None and not session.failed:
-            self.send(f"SET {'' if session.idle else 'LOCAL '}statement_timeout = {limit:d}")
+        if self._varies(limit := self.limited()):
+            self.send(f"SET {'' if self.session.idle else 'LOCAL '}statement_timeout = {limit:d}")
 
     def open_transaction(self) -> None:
         """Send the BEGIN that is due."""

@@ -15,6 +15,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import pytest
+
 from .crew import KEY, Member, dead, ended, files
 
 WORKERS, GENERATIONS = 3, 60
@@ -33,26 +35,35 @@ class Numbers:
         self._numbers[index] = number
 
 
-def killed_at(step: int, work: Callable[[], Any]) -> bool:
-    """Do this in a child that is killed at its so many-th step; whether it got that far.
+def interrupted(step: int, work: Callable[[], Any], act: Callable[[], Any]) -> bool:
+    """Do this work, and, at its so many-th step, the other thing first; whether it got that far.
 
     A step is the moment before a call of the system: nobody else sees what happens between two of them.
     """
+    left = step
+
+    def count(_frame: FrameType, event: str, called: object) -> None:
+        nonlocal left
+        if event == "c_call" and getattr(called, "__module__", "") in ("posix", "fcntl"):
+            left -= 1
+            if left == -1:
+                sys.setprofile(None)
+                act()
+
+    sys.setprofile(count)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return left < 0
+
+
+def killed_at(step: int, work: Callable[[], Any]) -> bool:
+    """Do this in a child that is killed at its so many-th step; whether it got that far."""
     child = os.fork()
     if child == 0:
-        left = step
-
-        def count(_frame: FrameType, event: str, called: object) -> None:
-            nonlocal left
-            if event == "c_call" and getattr(called, "__module__", "") in ("posix", "fcntl"):
-                left -= 1
-                if left < 0:
-                    os.kill(os.getpid(), signal.SIGKILL)
-
         try:
-            sys.setprofile(count)
-            work()
-            sys.setprofile(None)
+            interrupted(step, work, lambda: os.kill(os.getpid(), signal.SIGKILL))
         finally:
             os._exit(0)
     return os.WIFSIGNALED(os.waitpid(child, 0)[1])
@@ -107,6 +118,30 @@ def test_killed_while_folding(tmp_path: Path) -> None:
             break
     assert step > 50, step
     assert len(files(tmp_path)) == 3
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_folded_while_somebody_reads(times: int, tmp_path: Path) -> None:
+    """Whoever reads while another takes the dead into the past, at whatever step, misses none and counts none twice."""
+    reader, other = Member(tmp_path, "reader"), Member(tmp_path, "other")
+    reader.tick()
+    other.tick()
+    seen: dict[str, int] = {}
+
+    def fold() -> None:
+        for number in range(times):
+            other.fold()
+            dead(tmp_path, f"late {step} {number}", 1)
+
+    for step in itertools.count():
+        dead(tmp_path, "dead", 100)
+        dead(tmp_path, "dead", 100)
+        got_there = not interrupted(step, lambda: seen.update(reader.sees()), fold)
+        assert seen["dead"] == 200 * (step + 1)
+        assert seen["other"] == 1
+        if got_there:
+            break
+    assert step > 20
 
 
 def test_killed_again_and_again(tmp_path: Path) -> None:

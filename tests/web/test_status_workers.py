@@ -1,0 +1,220 @@
+"""Eight real gunicorn workers: what any of them shows is what PostgreSQL says of all of them at that moment."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.servers import eventually
+from tests.several import Replicas
+from tests.usage import fresh_table
+from tests.web.compared import Numbers, by_metrics, by_postgresql, by_stats
+from tests.web.crowd import APP, GROUPS, Scene, Service, reads
+
+SEEN = 6.0  # seconds; two are enough on a quiet machine
+# What each worker holds. Those that want the row stand behind the first. The fourth and the last have all that a group may
+# hold there, and requests that wait for more.
+HELD = [
+    ["row", "asleep"],
+    ["transaction", "row"],
+    ["transaction", "handler", "row"],
+    ["transaction", "handler", "asleep", "row"],
+    ["transaction", "report"],
+    ["handler", "handler", "report asleep"],
+    ["transaction", "asleep"],
+    ["handler", "report", "report"],
+]
+WAITING = [[], [], [], ["handler", "row"], [], [], [], ["report", "report", "report"]]
+Serve = Callable[..., Service]
+
+
+@pytest.fixture(scope="module")
+def cluster(module_replicas: Replicas) -> Replicas:
+    fresh_table(module_replicas.primary, "numbers", "n int")
+    module_replicas.primary.sql("INSERT INTO web.numbers VALUES (0)")
+    module_replicas.caught_up()
+    return module_replicas
+
+
+def configured(cluster: Replicas, **root: Any) -> dict[str, Any]:
+    return {**cluster.config(), "groups": GROUPS, **root}
+
+
+@pytest.fixture(scope="module", params=["", "--preload"], ids=["each its own", "preload"])
+def service(cluster: Replicas, tmp_path_factory: Any, request: pytest.FixtureRequest) -> Iterator[Service]:
+    """Eight workers, as users start them: their figures are in the default folder."""
+    options = [request.param] if request.param else []
+    service = Service(tmp_path_factory.mktemp("eight"), configured(cluster), 8, *options)
+    yield service
+    service.close()
+    assert "Traceback" not in service.log()
+    assert not default_folder().exists()
+    assert eventually(lambda: not cluster.primary.sessions("pgdbpool:%"), 4.0)
+
+
+@pytest.fixture
+def serve(cluster: Replicas, tmp_path: Path) -> Iterator[Serve]:
+    """Starts one more service, of few workers."""
+    started: list[Service] = []
+
+    def start(count: int, **root: Any) -> Service:
+        started.append(Service(tmp_path, configured(cluster, **root), count))
+        return started[-1]
+
+    yield start
+    for service in started:
+        service.close()
+
+
+def default_folder() -> Path:
+    return Path(tempfile.gettempdir()) / f"pgdbpool-{os.geteuid()}"
+
+
+@pytest.fixture
+def scene(service: Service, cluster: Replicas) -> Iterator[Scene]:
+    """Each worker holds what is said of it above, and has served some queries; all go on at the end."""
+    made = Scene(service, cluster)
+    with service.lines(8) as lines:
+        for worker in lines.values():
+            reads(service, worker[:3], "web")
+            reads(service, worker[:1], "reports")
+        for worker, kinds in zip(lines.values(), HELD, strict=True):
+            for line, kind in zip(worker, kinds, strict=False):
+                one = made.hold(line, kind)
+                if len(made.held) == 1:
+                    one.is_answered()  # it has the row
+        for worker, kinds in zip(lines.values(), WAITING, strict=True):
+            for line, kind in zip(worker[4:7], kinds, strict=False):
+                made.wait(line, kind)
+        made.spare = {number: worker[-1] for number, worker in lines.items()}
+        yield made
+        made.end()
+
+
+def shows(service: Service, expected: Callable[[], Numbers], shown: Callable[[], Numbers] | None = None) -> None:
+    """Any worker (or what else is given) soon shows just that."""
+    shown = shown or (lambda: by_stats(service.stats()))
+    eventually(lambda: shown() == expected(), SEEN)
+    assert shown() == expected()
+
+
+@pytest.mark.contract("6.status_app.2")
+def test_every_number_is_what_postgresql_says(service: Service, cluster: Replicas, scene: Scene) -> None:
+    """Connections, holders, who blocks whom, who waits, checkouts: each worker shows what the servers and clients know."""
+    expected = lambda: by_postgresql(cluster, service, scene)  # noqa: E731
+    shows(service, expected)
+    assert len(expected()["holders"]) == len(scene.held) == sum(map(len, HELD))
+    assert expected()["waiting"] == {"web": 2, "reports": 3}
+    for line in scene.spare.values():
+        shows(service, expected, lambda line=line: by_stats(line.get("/pool/stats.json")))
+        numbers = {**expected(), "workers": len(service.processes())}
+        del numbers["holders"]
+        assert by_metrics(line.text("/pool/metrics")) == numbers
+
+
+def test_each_holder_is_named_by_its_line_of_code(service: Service, scene: Scene) -> None:
+    """Whichever worker is asked: of every connection that is held, the place in the application that took it."""
+    has_all = lambda: len(service.stats()["holders"]) == len(scene.held)  # noqa: E731
+    assert eventually(has_all, SEEN)
+    held = 1 + next(number for number, text in enumerate(APP.splitlines()) if "block(group) as db" in text)
+    taken = Counter(Path(each["taken"]).name for each in service.stats()["holders"])
+    assert taken == {f"shop.py:{held} (held)": len(scene.held)}
+
+
+@pytest.mark.contract("6.status_app.2")
+def test_a_worker_that_is_killed(service: Service, cluster: Replicas, scene: Scene) -> None:
+    """Within 2 s nothing of what it held is shown; what it counted stays; who it blocked goes on; the next one is there."""
+    expected = lambda: by_postgresql(cluster, service, scene)  # noqa: E731
+    shows(service, expected)
+    before, counted = service.workers(), service.given.copy()
+    killed = scene.held[0].worker
+    os.kill(killed, signal.SIGKILL)
+    since = time.monotonic()
+    scene.without(killed)
+    assert eventually(lambda: not is_shown(service.stats(), killed), SEEN)
+    assert time.monotonic() - since < 2.0
+    assert eventually(lambda: len(service.workers() - before) == 1, SEEN)
+    eventually(lambda: killed not in service.workers(), SEEN)
+    shows(service, expected)
+    assert sum(each.kind == "row" for each in scene.held) == 3
+    assert sum(bool(blockers) for *_, blockers in expected()["holders"]) == 2
+    assert service.given == counted
+
+
+def is_shown(stats: Any, worker: int) -> bool:
+    """Whether something of that worker is."""
+    for_of = [each["pid"] for each in stats["workers"]] + [each["worker"] for each in stats["holders"]]
+    return worker in for_of
+
+
+@pytest.mark.contract("6.status_app.2")
+def test_a_graceful_reload(service: Service, cluster: Replicas) -> None:
+    """After SIGHUP there are eight other workers, and what the former ones counted; on the way no counter ever goes down."""
+    nothing = Scene(service, cluster)
+    before = service.workers()
+    told = [service.stats()]
+    shows(service, lambda: by_postgresql(cluster, service, nothing))
+    service.process.send_signal(signal.SIGHUP)
+
+    def reloaded() -> bool:
+        told.append(service.stats())
+        return len(now := service.workers()) == 8 and not now & before
+
+    assert eventually(reloaded, 20.0), service.log()
+    shows(service, lambda: by_postgresql(cluster, service, nothing))
+    told.append(service.stats())
+    for counter in ("checkouts", "reads", "timeouts", "errors"):
+        for group in GROUPS:
+            counts = [each["groups"][group][counter] for each in told]
+            assert counts == sorted(counts), (counter, group)
+    assert {name: group["checkouts"] for name, group in told[-1]["groups"].items()} == by_group(service.given)
+
+
+def by_group(given: Counter[tuple[str, str]]) -> Counter[str]:
+    return sum((Counter({group: number}) for (group, _), number in given.items()), Counter())
+
+
+def test_another_service_of_this_host(service: Service, serve: Serve) -> None:
+    """Another service with other groups and the same servers shows itself, and the first one goes on showing itself."""
+    other = serve(1, groups={"jobs": {"connection_count": 1}})
+    names = lambda one: (set(one["groups"]), {each["pid"] for each in one["workers"]})  # noqa: E731
+    assert eventually(lambda: names(other.stats()) == ({"jobs"}, other.workers()), SEEN)
+    assert eventually(lambda: names(service.stats()) == ({*GROUPS}, service.processes()), SEEN)
+    folders = {path.name: stat.S_IMODE(path.stat().st_mode) for path in default_folder().iterdir()}
+    assert (len(folders), {*folders.values()}) == (2, {0o700})
+    assert stat.S_IMODE(default_folder().stat().st_mode) == 0o700
+    other.close()
+    assert len([*default_folder().iterdir()]) == 1
+
+
+def test_a_folder_of_the_users(serve: Serve, tmp_path: Path) -> None:
+    """In ``stats_dir`` is one private folder, with private files, as long as there are workers; after SIGTERM it is empty."""
+    (tmp_path / "figures").mkdir()
+    service = serve(2, stats_dir=str(tmp_path / "figures"))
+    assert eventually(lambda: {each["pid"] for each in service.stats()["workers"]} == service.workers(), SEEN)
+    [folder] = (tmp_path / "figures").iterdir()
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
+    assert (stat.S_IMODE(folder.stat().st_mode), modes) == (0o700, {0o600})
+    assert len([*folder.glob("*.json")]) == 2
+    service.close()
+    assert [*(tmp_path / "figures").iterdir()] == []
+
+
+def test_without_a_folder(serve: Serve) -> None:
+    """``stats_dir: None``: each worker shows itself alone, and says why."""
+    service = serve(2, stats_dir=None)
+    with service.lines(1) as lines:
+        for worker, [line] in lines.items():
+            stats = line.get("/pool/stats.json")
+            assert [each["pid"] for each in stats["workers"]] == [worker]
+            assert stats["alone"] == "stats_dir is None: the workers keep their figures to themselves"
+            assert "pgdbpool_workers_summed 0.0" in line.text("/pool/metrics").splitlines()
