@@ -37,8 +37,8 @@ WORKERS = 3
 
 
 @pytest.fixture(scope="module")
-def gunicorn(module_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gunicorn]:
-    config = module_server.config({"connection_count": 2, "application_name": "gunicorn-web"})
+def gunicorn(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gunicorn]:
+    config = server.config({"connection_count": 2, "application_name": "gunicorn-web"})
     options = ["-k", "gthread", "--workers", str(WORKERS), "--threads", "4"]
     gunicorn = Gunicorn(tmp_path_factory.mktemp("metrics"), config, *options, app=APP)
     try:
@@ -100,9 +100,9 @@ def test_no_number_goes_down(gunicorn: Gunicorn) -> None:
             gunicorn.get("/work")
 
     with Crowd(work, 6):
-        eventually(only_grows, 2.0)
+        eventually(only_grows, 1.0)
         os.kill(min(gunicorn.workers()), signal.SIGKILL)
-        eventually(only_grows, 2.0)
+        eventually(only_grows, 1.5)
     assert eventually(lambda: only_grows() or scrape(gunicorn)("pgdbpool_workers") == WORKERS, 20.0)
 
 
@@ -116,4 +116,4 @@ def test_clients_that_never_read(gunicorn: Gunicorn) -> None:
             deaf.sendall(f"GET /pool/{path} HTTP/1.1\r\nHost: here\r\n\r\n".encode())
         for _ in range(4 * WORKERS):
             assert gunicorn.get("/work") > 0
-        assert scrape(gunicorn)("db_client_connection_count", **{STATE: "used"}) == 0
+        assert eventually(lambda: scrape(gunicorn)("db_client_connection_count", **{STATE: "used"}) == 0, 10.0)
