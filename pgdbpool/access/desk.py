@@ -80,10 +80,11 @@ class Desk:
         request: Request | None = owner.request
         if request is not None:
             patience = request.patience(patience)
+        writes = not (reads or self._only_reads)
         try:
-            if not (reads or self._only_reads):
-                return self.group.checkout(owner, patience)
-            if owner.marks and self._looks_at_roles and self.causal.mark_of(owner, anew=True) is not None:
+            if writes:
+                slot = self.group.checkout(owner, patience)
+            elif owner.marks and self._looks_at_roles and self.causal.mark_of(owner, anew=True) is not None:
                 slot = self._checkout_behind(owner, patience)
             else:
                 slot = self.group.checkout(owner, patience, self.reading)
@@ -91,6 +92,10 @@ class Desk:
             if request is not None:
                 request.note(error)
             raise
+        if request is not None and request.error is not None:
+            request.went_on()
+        if writes:
+            return slot
         slot.reads += 1
         if not self.causal.told and slot.shelf.source.role == "standby":
             self.causal.tell(self.group.name)

@@ -32,7 +32,7 @@ class Request:
     is the last that said that the database is exhausted or away, or that time is up; after an ``InDoubt`` it stays that.
     """
 
-    __slots__ = ("_began", "_born", "_ends", "_held", "_seconds", "error")
+    __slots__ = ("_began", "_born", "_ends", "_held", "_outer", "_seconds", "error")
 
     def __init__(self, seconds: float | None) -> None:
         self._born = self._began = monotonic()
@@ -41,6 +41,7 @@ class Request:
         self._held: dict[Slot, tuple[int, Group, Owner]] = {}
         self.error: Exception | None = None
         outer: Request | None = present_owner().request
+        self._outer = outer
         if outer is not None and outer._ends < self._ends:
             self._began, self._seconds, self._ends = outer._began, outer._seconds, outer._ends
 
@@ -76,13 +77,20 @@ class Request:
 
     def answer_in(self, query_timeout: int) -> int:
         """The limit in milliseconds of a statement that would have this one (0: none)."""
-        if self._seconds is None:
+        if self._ends == _FOREVER:
             return query_timeout
         left = min(max(1, ceil((self._ends - monotonic()) * 1000)), _LONGEST)
         return min(query_timeout or left, left)
 
+    def went_on(self) -> None:
+        """It got a connection after all: what had failed before was dealt with."""
+        if not isinstance(self.error, InDoubt):
+            self.error = None
+
     def note(self, error: Exception) -> None:
-        """This was raised in it."""
+        """This was raised in it, and so in the one that it is served within."""
+        if self._outer is not None:
+            self._outer.note(error)
         late = getattr(error, "pgcode", None) == _CANCELED and monotonic() >= self._ends
         if (late or isinstance(error, (*UNAVAILABLE, InDoubt))) and not isinstance(self.error, InDoubt):
             self.error = error
@@ -95,7 +103,7 @@ class Request:
 
     def end(self) -> None:
         """Take back what it has not given back; it bounds nothing any more."""
-        self._seconds, self._ends, self.error = None, _FOREVER, None
+        self._ends, self.error = _FOREVER, None
         held, self._held = self._held, {}
         for slot, (turn, group, owner) in held.items():
             holder = None if slot.holder is None else slot.holder()

@@ -70,7 +70,7 @@ class Response:
 
     def _send(self, status: str, headers: Headers, exc_info: Any) -> None:
         failure = self._request.error if status.startswith(_FAILED) else None
-        if (cause := culprit(failure, failure)) is not None:
+        if (cause := culprit(exc_info[1] if failure and exc_info else failure, failure)) is not None:
             self._refuse(cause, exc_info)
         else:
             self._pass(status, headers, exc_info)

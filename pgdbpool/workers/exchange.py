@@ -21,7 +21,7 @@ _LOOKING = 5.0  # seconds for which somebody who has looked goes on looking
 _TO_SEE = 1.0  # seconds after which it is seen that somebody looks
 _AGAIN = 30.0  # seconds after a failure, or where there is nothing to do
 _TRIES = 5  # where somebody removes the folder
-_PATIENCE = 1.0  # seconds for which one that leaves waits for the lock
+_PATIENCE = 0.2  # seconds for which one that leaves waits for the lock; else the next one folds what it leaves
 
 
 class Exchange:
