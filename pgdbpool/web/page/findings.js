@@ -24,8 +24,7 @@ const POOLS = {
     closed: "The pool is closed",
 };
 
-/** `gaveUp` says of a group how many requests waited in vain during the last minute. */
-export function findings(stats, gaveUp) {
+export function findings(stats) {
     const found = [
         ...pool(stats),
         ...noPrimary(stats.endpoints),
@@ -33,11 +32,16 @@ export function findings(stats, gaveUp) {
         ...Object.entries(stats.groups).flatMap(([name, group]) => waiting(name, group, stats)),
         ...Object.entries(stats.endpoints).flatMap(([label, endpoint]) => server(label, endpoint)),
         ...blocked(stats.holders),
-        ...Object.keys(stats.groups).flatMap((name) => inVain(name, gaveUp(name))),
+        ...Object.keys(stats.groups).flatMap((name) => inVain(name, gaveUp(name, stats.history))),
         ...idleInTransaction(stats.holders),
         ...alone(stats),
     ];
     return found.sort((a, b) => LEVELS.indexOf(a.level) - LEVELS.indexOf(b.level));
+}
+
+/** How many requests of a group waited in vain during the last minute. */
+function gaveUp(name, { step, groups }) {
+    return (groups[name]?.timeouts ?? []).slice(-60 / step).reduce((sum, each) => sum + (each ?? 0), 0);
 }
 
 function pool({ pool }) {
@@ -69,7 +73,8 @@ function because(group, full) {
     if (full.length && full.length === Object.keys(group.servers).length) return `: all ${all} are in use`;
     if (full.length) return `: all ${all} to ${listed(full)} are in use`;
     if (group.opening) return `: ${group.opening} being opened`;
-    if (group.idle) return `, though ${group.idle} are idle: in other workers, or on servers that may not serve them`;
+    const elsewhere = Object.keys(group.servers).length > 1 ? ", or on servers that may not serve them" : "";
+    if (group.idle) return `, though ${group.idle} are idle: in other workers${elsewhere}`;
     return "";
 }
 
