@@ -32,8 +32,8 @@ demo: $(VENV)-demo/ready ## the example shop on a real PostgreSQL, until Ctrl-C
 test: $(VENV)-test/ready ## the whole test suite
 	@"$(VENV)-test/bin/python" -m pytest $(ARGS)
 
-browser: $(VENV)-browser/ready ## the status page in a real Chromium; `-m tests.browser.screenshots` makes its pictures
-	@PGDBPOOL_TEST_BROWSER=required "$(VENV)-browser/bin/python" -m pytest tests/browser $(ARGS)
+browser: $(VENV)-browser/ready ## the status page in a real Chromium
+	@PGDBPOOL_TEST_BROWSER=required "$(VENV)-browser/bin/python" -m pytest tests/browser --timeout 120 $(ARGS)
 
 coverage: $(VENV)-test/ready ## the test suite, then the lines and branches that it did not reach
 	@"$(VENV)-test/bin/python" -m coverage erase

@@ -202,9 +202,9 @@ class Pool:
         """Figures of every group and endpoint, JSON-serialisable; times in seconds, counters since the start."""
         return self._reporter.stats()
 
-    def host_figures(self) -> dict[str, Any]:
-        """Internal: the figures of all workers of this host, in buckets."""
-        return self._reporter.host()
+    def host_figures(self, *, live: bool = True) -> dict[str, Any]:
+        """Internal: the figures of all workers of this host, in buckets; not ``live``: as they were some seconds ago."""
+        return self._reporter.host(live)
 
     def unserved(self) -> dict[str, str | None]:
         """Internal: by group, why it cannot be served now, or None where it can; from memory."""

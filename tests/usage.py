@@ -20,6 +20,7 @@ __all__ = ["BOTH", "TABLE", "Wire", "each_call", "fail", "fresh_table", "insert"
 TABLE = "of_usage"  # made anew by the fixture `table`
 BOTH = pytest.mark.parametrize("autocommit", [True, False])
 
+_OF_THE_POOL = ("pg_is_in_recovery", "datconnlimit", "pg_blocking_pids")  # on connections of its own
 _NEGOTIATION = (80877103, 80877104)  # SSLRequest and GSSENCRequest; PostgreSQL manual, 54.7
 
 
@@ -105,7 +106,7 @@ class Wire:
         """The texts of the round trips so far, the pool's own probes left out, and forget them."""
         sent, self.sent = self.sent, []
         assert {kind for kind, _ in sent} <= {"Q", "X", "p"}, sent
-        return [text for kind, text in sent if kind == "Q" and "pg_is_in_recovery" not in text]
+        return [text for kind, text in sent if kind == "Q" and not any(own in text for own in _OF_THE_POOL)]
 
     def lose_answer(self, text: str, times: int = 1) -> None:
         self._lose += [(text, True)] * times

@@ -48,6 +48,7 @@ class Desk:
             self.reading, self._resort = self._resort, self.reading
         self.options = options
         self.causal = engine.causal
+        self.events = engine.events
         self._catalog = engine.catalog
         self._looks_at_roles = len(engine.endpoints) > 1 and options.target != "any"
         self._splits = options.target == "auto" and self._looks_at_roles
@@ -80,10 +81,11 @@ class Desk:
         request: Request | None = owner.request
         if request is not None:
             patience = request.patience(patience)
+        writes = not (reads or self._only_reads)
         try:
-            if not (reads or self._only_reads):
-                return self.group.checkout(owner, patience)
-            if owner.marks and self._looks_at_roles and self.causal.mark_of(owner, anew=True) is not None:
+            if writes:
+                slot = self.group.checkout(owner, patience)
+            elif owner.marks and self._looks_at_roles and self.causal.mark_of(owner, anew=True) is not None:
                 slot = self._checkout_behind(owner, patience)
             else:
                 slot = self.group.checkout(owner, patience, self.reading)
@@ -91,6 +93,10 @@ class Desk:
             if request is not None:
                 request.note(error)
             raise
+        if request is not None and request.error is not None:
+            request.went_on()
+        if writes:
+            return slot
         slot.reads += 1
         if not self.causal.told and slot.shelf.source.role == "standby":
             self.causal.tell(self.group.name)

@@ -35,7 +35,7 @@ class Hold:
         slot.place = place_of_caller()
         slot.holder = weakref.ref(self)
         if self._owner.request is not None:
-            self._owner.request.took(slot, self._desk.group, self._owner)
+            self._owner.request.took(slot, self._desk, self._owner)
         return slot
 
     def _held(self) -> Slot:

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from math import ceil
 from time import monotonic
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from pgdbpool.driver.session import limit_of
+from pgdbpool.engine.events import Events
 from pgdbpool.engine.group import Group
 from pgdbpool.engine.owners import Owner, describe, present_owner
 from pgdbpool.errors import DBConnectionError, InDoubt, PoolClosed, PoolTimeout, TooManyRequests
@@ -25,6 +26,13 @@ _FOREVER = float("inf")
 E = TypeVar("E", bound=Exception)
 
 
+class Lender(Protocol):
+    """Where a connection was taken."""
+
+    group: Group
+    events: Events
+
+
 class Request:
     """One request, with a deadline of so many seconds from now; one that is served within another ends with that at the latest.
 
@@ -32,15 +40,16 @@ class Request:
     is the last that said that the database is exhausted or away, or that time is up; after an ``InDoubt`` it stays that.
     """
 
-    __slots__ = ("_began", "_born", "_ends", "_held", "_seconds", "error")
+    __slots__ = ("_began", "_born", "_ends", "_held", "_outer", "_seconds", "error")
 
     def __init__(self, seconds: float | None) -> None:
         self._born = self._began = monotonic()
         self._seconds = seconds
         self._ends = _FOREVER if seconds is None else self._began + seconds
-        self._held: dict[Slot, tuple[int, Group, Owner]] = {}
+        self._held: dict[Slot, tuple[int, Lender, Owner]] = {}
         self.error: Exception | None = None
         outer: Request | None = present_owner().request
+        self._outer = outer
         if outer is not None and outer._ends < self._ends:
             self._began, self._seconds, self._ends = outer._began, outer._seconds, outer._ends
 
@@ -76,36 +85,44 @@ class Request:
 
     def answer_in(self, query_timeout: int) -> int:
         """The limit in milliseconds of a statement that would have this one (0: none)."""
-        if self._seconds is None:
+        if self._ends == _FOREVER:
             return query_timeout
         left = min(max(1, ceil((self._ends - monotonic()) * 1000)), _LONGEST)
         return min(query_timeout or left, left)
 
+    def went_on(self) -> None:
+        """It got a connection after all: what had failed before was dealt with."""
+        if not isinstance(self.error, InDoubt):
+            self.error = None
+
     def note(self, error: Exception) -> None:
-        """This was raised in it."""
+        """This was raised in it, and so in the one that it is served within."""
+        if self._outer is not None:
+            self._outer.note(error)
         late = getattr(error, "pgcode", None) == _CANCELED and monotonic() >= self._ends
         if (late or isinstance(error, (*UNAVAILABLE, InDoubt))) and not isinstance(self.error, InDoubt):
             self.error = error
 
     # -- what it holds ------------------------------------------------------------------------------------------------
 
-    def took(self, slot: Slot, group: Group, owner: Owner) -> None:
+    def took(self, slot: Slot, desk: Lender, owner: Owner) -> None:
         """That thread holds this connection, for longer than one statement."""
-        self._held[slot] = slot.turn, group, owner
+        self._held[slot] = slot.turn, desk, owner
 
     def end(self) -> None:
         """Take back what it has not given back; it bounds nothing any more."""
-        self._seconds, self._ends, self.error = None, _FOREVER, None
+        self._ends, self.error = _FOREVER, None
         held, self._held = self._held, {}
-        for slot, (turn, group, owner) in held.items():
+        for slot, (turn, desk, owner) in held.items():
             holder = None if slot.holder is None else slot.holder()
             if slot.owner is not owner or (holder is not None and holder._is_handed_over):
                 continue
             place = describe(slot.place)
-            if group.take_back(slot, turn):
-                log.warning("%r taken back: its request has ended; borrowed at %s", slot.resource, place)
-                for desk in [desk for desk, transaction in owner.transactions.items() if _is_over(transaction())]:
-                    owner.transactions.pop(desk, None)
+            if desk.group.take_back(slot, turn):
+                text = f"backend {slot.resource.backend_pid} taken back: its request has ended; borrowed at {place}"
+                desk.events.tell(log, "taken back", desk.group.name, text)
+                for each in [each for each, transaction in owner.transactions.items() if _is_over(transaction())]:
+                    owner.transactions.pop(each, None)
 
 
 def _is_over(transaction: Any) -> bool:

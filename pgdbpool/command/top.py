@@ -14,6 +14,7 @@ from pgdbpool.command.failing import Failed, Wrong
 from pgdbpool.command.page import LONGEST, Page
 
 _EVERY = 1.0  # seconds between two looks, where nothing else is said
+_AWAKE = 1.5  # seconds
 _UNFOLDED = 500  # columns, of a pipe
 
 
@@ -23,7 +24,7 @@ def top(chosen: Namespace) -> int:
     if chosen.json and chosen.interval and not chosen.once:
         return _stream(page, chosen.interval)
     if chosen.json:
-        print(json.dumps(_next(Asking(page.read), page), indent=2))
+        print(json.dumps(_glance(page), indent=2))
         return 0
     if find_spec("rich") is None:
         raise Wrong("top needs rich: pip install 'pgdbpool[top]'")
@@ -32,6 +33,14 @@ def top(chosen: Namespace) -> int:
     from pgdbpool.command.live import live
 
     return live(page, chosen.interval or _EVERY)
+
+
+def _glance(page: Page) -> dict[str, Any]:
+    """One look. Where a worker has not written for a while it is the second: by then all of them know that somebody looks."""
+    asking = Asking(page.read, _AWAKE)
+    told = _next(asking, page)
+    stale = any(told["at"] - worker["at"] > _AWAKE for worker in told["workers"])
+    return _next(asking, page) if stale else told
 
 
 def _next(asking: Asking[dict[str, Any]], page: Page) -> dict[str, Any]:
@@ -63,6 +72,6 @@ def _once(page: Page) -> int:
 
     unfolded = not (sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdecimal())
     console, dashboard = Console(width=_UNFOLDED if unfolded else None), Dashboard(page)
-    dashboard.show(_next(Asking(page.read), page))
+    dashboard.show(_glance(page))
     console.print(dashboard, end="")
     return 0

@@ -6,6 +6,7 @@ from pgdbpool.driver.session import Session
 
 # Since PostgreSQL 16 some are reserved for pg_use_reserved_connections, too (manual, 20.3). -1 stands for no limit.
 _ASKED = """
+SET LOCAL statement_timeout = 1000;
 SELECT pg_catalog.concat_ws(' ', pg_catalog.current_setting('max_connections')::int
   - pg_catalog.current_setting('superuser_reserved_connections')::int
   - coalesce(pg_catalog.current_setting('reserved_connections', true), '0')::int,

@@ -25,8 +25,8 @@ _SAMPLE = f"""
 SELECT pg_catalog.concat_ws('|', standby::text, system_identifier::text,
   greatest(timeline_id, min_recovery_end_timeline)::text,
   CASE WHEN standby THEN coalesce(pg_catalog.pg_last_wal_replay_lsn()::text, '0/0') ELSE ({WRITTEN}) END,
-  CASE WHEN standby THEN coalesce(((pg_catalog.pg_stat_get_wal_receiver()).pid IS NOT NULL
-    AND pg_catalog.pg_last_wal_receive_lsn() <= pg_catalog.pg_last_wal_replay_lsn())::text, '') ELSE '' END,
+  CASE WHEN standby AND (pg_catalog.pg_stat_get_wal_receiver()).pid IS NOT NULL
+    THEN coalesce((pg_catalog.pg_last_wal_receive_lsn() <= pg_catalog.pg_last_wal_replay_lsn())::text, '') ELSE '' END,
   CASE WHEN standby THEN coalesce(extract(epoch FROM
     pg_catalog.clock_timestamp() - pg_catalog.pg_last_xact_replay_timestamp())::text, '') ELSE '' END,
   CASE WHEN redo_lsn = checkpoint_lsn AND pg_catalog.current_setting('wal_level') <> 'minimal'

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from contextlib import suppress
 from time import monotonic
 from typing import Any
@@ -22,7 +22,7 @@ class Activity:
         self._heard = 0.0
         self._said: dict[int, dict[str, Any]] = {}
 
-    def ask(self, session: Session, pids: Iterable[int], limit: float) -> None:
+    def ask(self, session: Session, pids: Collection[int], limit: float) -> None:
         """Raises where the session is lost."""
         session.takes_time = True
         try:

@@ -71,7 +71,7 @@ class Books:
         self.shelves = shelves
         self.size = size
         self.closed = False
-        self.wait = Timing()  # of those who did not get a connection at once
+        self.wait = Timing()  # of those who did not get a connection at once, or at all
         self.routes = [Route(need) for need in dict.fromkeys(needs)]
         self.writing, self.reading = self.routes[0], self.routes[-1]
         self._restart()

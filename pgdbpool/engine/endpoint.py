@@ -63,10 +63,7 @@ class Endpoint:
         self.refuses = False  # to say where it is
         self.history = history or History()
         self.answered_at: float | None = None  # the last probe; written by the Monitor alone
-        self.last_error: BaseException | None = None
-        self.last_failure: ConnectFailure | None = None
         self.failed_at = self.seen_at = self._away_since = 0.0
-        self.connects = self.connect_errors = 0
         self._changed = changed
         self.after_fork_in_child()
 
@@ -75,6 +72,9 @@ class Endpoint:
         self._lock = threading.Lock()
         self._backoff = Backoff()
         self.connect.restart()
+        self.connects = self.connect_errors = 0
+        self.last_error: BaseException | None = None
+        self.last_failure: ConnectFailure | None = None
         self.activity = Activity()
         self.capacity: int | None = None  # how many connections our role may have there
         self._is_deaf = False

@@ -29,6 +29,7 @@ from pgdbpool.engine.keeper import Stock
 from pgdbpool.engine.loans import Loans
 from pgdbpool.engine.monitor import PATIENCE
 from pgdbpool.engine.sentences import explained, holders
+from pgdbpool.engine.timing import Timing
 from pgdbpool.engine.topology import Topology
 from pgdbpool.engine.worker import Worker
 from pgdbpool.errors import ConfigError
@@ -50,6 +51,8 @@ class Companion(Protocol):
     def tick(self) -> float: ...
 
     def close(self) -> None: ...
+
+    def after_fork_in_child(self) -> None: ...
 
 
 class Engine:
@@ -196,7 +199,7 @@ class Engine:
                 for other in self.stocks_at(endpoint) if for_all else ():  # not what this group's own settings caused
                     other.group.despair(other.shelf, hopeless, monotonic() + pause)
             else:
-                session.took = stock.statement.note
+                session.took = self.note_of(stock.statement)
                 stock.group.add(self._slot(stock, session))
                 self.guests.discard(session)
 
@@ -208,6 +211,9 @@ class Engine:
             with suppress(Refused):  # who is a primary no more must be known before
                 self.topology.ask(endpoint, session, PATIENCE, read_only)
         endpoint.learn(session.in_recovery, read_only)
+
+    def note_of(self, timing: Timing) -> Callable[[float], None]:
+        return timing.note
 
     def _slot(self, stock: Stock, session: Session) -> Slot:
         now, shelf, limit = monotonic(), stock.shelf, stock.options.max_lifetime
@@ -252,7 +258,8 @@ class Engine:
 
     def close_in_background(self, timeout: float) -> None:
         """Refuse new work; what is borrowed is closed when it comes back."""
-        self._refuse()
+        if self._refuse() and self.reporter is not None:
+            self.reporter.close()
 
     def _refuse(self) -> bool:
         """No more checkouts, and what is idle is closed; false if that was done already."""
@@ -290,6 +297,8 @@ class Engine:
         for stock in self.stocks:
             stock.restart()
         self.events.after_fork_in_child()
+        if self.reporter is not None:
+            self.reporter.after_fork_in_child()
         self._start_anew()
 
     # -- changes ------------------------------------------------------------------------------------------------------
@@ -315,6 +324,13 @@ class Engine:
                 return endpoint
         known = ", ".join(repr(each.label) for each in self.endpoints)
         raise ConfigError(f"label: found {label!r}; allowed: {known}")
+
+    def awake(self) -> None:
+        """Somebody asks how it is: begin, where nobody has used it since a fork."""
+
+    def serves(self, shelf: Shelf) -> bool:
+        """Whether a request may find its server there, as far as is known."""
+        return shelf.seen.there
 
     # -- questions ----------------------------------------------------------------------------------------------------
 

@@ -155,6 +155,7 @@ class Group(Books):
         with self._lock:
             if reason is None:
                 self.tally.timeouts += 1
+                self.wait.note(monotonic() - since)
             else:
                 self.tally.errors += 1
         raise self.hooks.explain(self, route, reason, monotonic() - since)

@@ -125,6 +125,7 @@ def stack_now(owner: Owner) -> list[Place]:
     return stack
 
 
-def where_now(owner: Owner) -> Place | None:
-    """Where that thread stands now, outside this package; None when it has ended."""
-    return _outside(sys._current_frames().get(owner.ident) if owner.alive else None)
+def where_now(owner: Owner, frames: dict[int, FrameType] | None = None) -> Place | None:
+    """Where that thread stands, outside this package: now, or in these ``frames`` of all threads; None when it has ended."""
+    frames = sys._current_frames() if frames is None else frames
+    return _outside(frames.get(owner.ident) if owner.alive else None)

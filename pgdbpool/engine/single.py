@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from time import monotonic, sleep
 
@@ -12,6 +13,7 @@ from pgdbpool.engine.engine import Engine
 from pgdbpool.engine.group import Group
 from pgdbpool.engine.monitor import connect
 from pgdbpool.engine.owners import Owner
+from pgdbpool.engine.timing import Timing
 from pgdbpool.waiting import Route, Shelf, Slot
 
 _LOOK = 0.1  # seconds between two looks at the servers while a request waits
@@ -47,6 +49,8 @@ class SingleGroup(Group):
         self.engine.tidy()
         while True:
             if found := self._take_idle(owner, route):
+                self.wait.note(monotonic() - since)
+                self.tally.waits += 1
                 return found
             if refusal := self._refusal(owner, route):
                 self._fail(route, refusal, since)
@@ -82,6 +86,13 @@ class Single(Engine):
         for stock in self.stocks:
             while self.open_wanted(stock.shelf):
                 pass
+
+    def note_of(self, timing: Timing) -> Callable[[float], None]:
+        return timing.note_alone
+
+    def serves(self, shelf: Shelf) -> bool:
+        """Nobody dials but the next request, which may."""
+        return shelf.seen.there or not (shelf.source.drained or shelf.source.delay())
 
     def open_wanted(self, shelf: Shelf, *, asked: bool = False, knock: bool = False) -> bool:
         """Open a connection, if one is wanted and its server may be dialled now; false if not. ``knock``: see ``dial``."""

@@ -148,6 +148,10 @@ class Threaded(Engine):
             workers += [monitor.worker for monitor in self._watch.monitors.values()]
             self._started = all(worker.nudge() for worker in workers)
 
+    def awake(self) -> None:
+        if not self.closed:
+            self.start()
+
     def close(self, timeout: float) -> None:
         """Refuse new work, wait for what is borrowed, shut the rest's sockets and say who held them. Idempotent."""
         if not self._refuse():

@@ -11,6 +11,8 @@ from typing import NamedTuple
 from pgdbpool.waiting import Histogram
 
 _WINDOW, _WINDOWS = 10.0, 6  # seconds; what was measured lately is in so many
+_MANY = 1000
+_LATELY = _WINDOW * _WINDOWS
 
 
 class Timed(NamedTuple):
@@ -34,8 +36,14 @@ class Timing:
         # Guards the histograms. Forbidden under it: I/O, logging, user code, any other lock.
         self._lock = threading.Lock()
         self._whole = Histogram()
-        self._settled_at = monotonic()
+        self._began = self._settled_at = monotonic()
         self._windows: deque[tuple[float, Histogram]] = deque(maxlen=_WINDOWS)
+
+    def note_alone(self, seconds: float) -> None:
+        """``note`` where no Watch counts meanwhile."""
+        self._fresh.append(seconds)
+        if len(self._fresh) >= _MANY:
+            self.settle(monotonic())
 
     def settle(self, now: float) -> None:
         """Count what was noted."""
@@ -63,9 +71,10 @@ class Timing:
         """Copies of what was counted."""
         with self._lock:
             self._settle(now)
-            windows = [(began, each) for began, each in self._windows if began > now - _WINDOW * _WINDOWS]
+            windows = [(began, each) for began, each in self._windows if began > now - _LATELY]
             whole, recent = Histogram(), Histogram()
             whole.merge(self._whole)
             for _, each in windows:
                 recent.merge(each)
-        return Timed(whole, recent, now - windows[0][0] if windows else 0.0)
+        calm = min(now - self._began, _LATELY - _WINDOW)  # nothing was noted before the first window
+        return Timed(whole, recent, max(now - windows[0][0], calm) if windows else 0.0)

@@ -67,10 +67,12 @@ class Worker:
     def run_once(self, patience: float) -> None:
         """Have ``work`` run once more, and wait for that, for at most ``patience`` seconds."""
         done: queue.SimpleQueue[None] = queue.SimpleQueue()
+        if self.stopped:
+            return
         self._wanting.append(done)
-        if self.nudge() and not self.stopped:
-            with suppress(queue.Empty):
-                done.get(timeout=patience)
+        self.nudge()
+        with suppress(queue.Empty):
+            done.get(timeout=patience)
 
     def stop(self, patience: float = 0.0) -> None:
         """Let the thread end after what it is doing, and wait for that for at most ``patience`` seconds."""

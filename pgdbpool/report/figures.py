@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from time import monotonic, time
+from types import FrameType
 from typing import Any
 
 from pgdbpool.engine.books import Tally
@@ -23,40 +25,58 @@ _LONG = 0.2  # seconds: who has a connection for less is gone before anybody cou
 def figures(engine: Engine, worker: dict[str, Any]) -> dict[str, Any]:
     """JSON-serialisable; those of one group are of one moment. ``worker``: its ``id``, ``pid`` and ``started``."""
     now, at = monotonic(), time()
-    stocks = {name: [each for each in engine.stocks if each.group is group] for name, group in engine.groups.items()}
+    groups = _groups(engine, now)
     return {
         "format": FORMAT,
         "at": at,
         "closed": engine.closed,
-        "workers": [{**worker, "at": at}],
-        "groups": {name: _group(engine.groups[name], each, now) for name, each in stocks.items()},
+        "workers": [{**worker, "at": at, "serves": _serves(groups)}],
+        "groups": groups,
         "endpoints": {endpoint.label: _endpoint(endpoint, now) for endpoint in engine.endpoints},
-        "holders": holders(engine, worker["pid"], _LONG),
+    }
+
+
+def _serves(groups: dict[str, Any]) -> bool:
+    """Whether it has lent a connection lately; gunicorn's master does not, where it has a pool by --preload."""
+    return any(server["hold"]["recent"] for group in groups.values() for server in group["servers"].values())
+
+
+def _groups(engine: Engine, now: float) -> dict[str, Any]:
+    stocks = {name: [each for each in engine.stocks if each.group is group] for name, group in engine.groups.items()}
+    return {name: _group(engine, engine.groups[name], each, now) for name, each in stocks.items()}
+
+
+def stories(engine: Engine, pid: int) -> dict[str, Any]:
+    """Who has a connection now, and what has happened."""
+    return {
+        "holders": holders(engine, pid, _LONG),
         "events": [{**event._asdict(), "workers": 1} for event in engine.events.lately()],
     }
 
 
-def _group(group: Group, stocks: Sequence[Stock], now: float) -> dict[str, Any]:
+def _group(engine: Engine, group: Group, stocks: Sequence[Stock], now: float) -> dict[str, Any]:
     timings = [(timing(each.hold, now), timing(each.statement, now)) for each in stocks]
     with group.frozen() as (shelves, waiting, tally):
         servers = [_stock(shelf) for shelf in shelves]
         waits = _waits(waiting, tally, now)
+        held = [slot.since for shelf in shelves for slot in shelf.members if slot.owner is not None]
     timed = ({"hold": hold, "statement": statement} for hold, statement in timings)
     labels = (each.shelf.source.label for each in stocks)
     return {
         "servers": {label: {**each, **more} for label, each, more in zip(labels, servers, timed, strict=True)},
         **waits,
-        "unserved": unserved(group),
+        "held_for": max(0.0, now - min(held, default=now)),
+        "unserved": unserved(engine, group),
         "wait": timing(group.wait, now),
     }
 
 
-def unserved(group: Group) -> str | None:
-    """Why this group cannot be served now; None where it can, or nobody has tried and nothing has to be open."""
+def unserved(engine: Engine, group: Group) -> str | None:
+    """Why this group cannot be served now, not even its reads; None where it can, as far as is known."""
     shelves = {shelf for route in group.routes for shelf in route.shelves}
     if group.closed:
         return "the pool is closed"
-    if any(shelf.seen.there or (shelf.seen.unknown and not shelf.minimum) for shelf in shelves):
+    if any(map(engine.serves, shelves)):
         return None
     return "; ".join(shelf.source.describe() for shelf in group.shelves)
 
@@ -118,12 +138,13 @@ def holders(engine: Engine, pid: int, at_least: float = 0.0) -> list[dict[str, A
     now = monotonic()
     held = [(each, slot) for each in engine.stocks for slot in each.group.members(each.shelf) if slot.owner is not None]
     held = sorted((each for each in held if now - each[1].since >= at_least), key=lambda each: each[1].since)
-    return [_holder(stock, slot, pid, now) for stock, slot in held[:_HOLDERS]]
+    frames = sys._current_frames() if held else {}
+    return [_holder(stock, slot, pid, now, frames) for stock, slot in held[:_HOLDERS]]
 
 
-def _holder(stock: Stock, slot: Slot, pid: int, now: float) -> dict[str, Any]:
+def _holder(stock: Stock, slot: Slot, pid: int, now: float, frames: dict[int, FrameType]) -> dict[str, Any]:
     owner, place, endpoint = slot.owner, slot.place, stock.shelf.source
-    stands = where_now(owner) if owner is not None else None
+    stands = where_now(owner, frames) if owner is not None else None
     said = endpoint.activity.of(slot.resource.backend_pid)
     return {
         "worker": pid,

@@ -24,12 +24,13 @@ class History:
         self._before: dict[tuple[str, str], Counter[str]] = {}
 
     def is_due(self, at: float) -> bool:
-        return at // STEP * STEP > self._told[0]
+        return at // STEP * STEP != self._told[0]
 
     def note(self, figures: dict[str, Any]) -> None:
         """Take a point down."""
         before, points = self._told
         end = int(figures["at"]) // STEP * STEP
+        points = points if end > before else ()  # the clock was set back
         missed = (end - before) // STEP - 1 if points else 0  # nobody was here to look
         unknown: tuple[Point, ...] = ({},) * min(missed, _POINTS)
         point = {name: self._point(name, group) for name, group in figures["groups"].items()}
@@ -70,7 +71,7 @@ def together(histories: Sequence[dict[str, Any]]) -> dict[str, Any]:
         late = (end - each["end"]) // STEP
         for name, columns in each["groups"].items():
             for label, values in columns.items():
-                padded = [*values, *[None] * late][-_POINTS:]
+                padded = [*values, *[None] * min(late, _POINTS)][-_POINTS:]
                 series.setdefault(name, {}).setdefault(label, []).append(padded)
     groups = {
         name: {label: _joined(all_values, sum if label in _GAUGES else max) for label, all_values in columns.items()}

@@ -10,19 +10,17 @@ from time import monotonic, time
 from typing import Any
 
 from pgdbpool.config import PoolOptions
-from pgdbpool.engine import forking
 from pgdbpool.engine.engine import Engine
 from pgdbpool.engine.worker import Worker
-from pgdbpool.report.figures import figures, unserved
+from pgdbpool.report.figures import FORMAT, figures, stories, unserved
 from pgdbpool.report.history import History
 from pgdbpool.report.limits import Limits
-from pgdbpool.report.summing import merge, past, present
+from pgdbpool.report.summing import merge, past, present_endpoints, present_groups
 from pgdbpool.workers.exchange import Exchange
 
 _PATIENCE = 0.5  # seconds that showing the figures waits for the disk
 _PERIOD = 1.0  # seconds
 _WATCHED = 5.0  # seconds after a look at the figures in which the servers are asked who blocks whom
-_INTERNAL = ("format", "at", "workers", "holders", "events", "history", "advice", "pool")
 
 
 class Reporter:
@@ -33,10 +31,9 @@ class Reporter:
         self._exchange = Exchange(engine.options.stats_dir, _key(engine.options), self.own, past)
         self.worker = Worker("pgdbpool-figures", self.tick)
         self._begin()
-        forking.register(self)
 
     def _begin(self) -> None:
-        self._worker = {"id": uuid.uuid4().hex[:12], "pid": os.getpid(), "started": time()}
+        self._worker: dict[str, Any] = {"id": uuid.uuid4().hex[:12], "pid": os.getpid(), "started": time()}
         self._history = History()
         self._limits = Limits(self._engine)
         self._due = False
@@ -50,7 +47,7 @@ class Reporter:
         """Tell the others what is due; the seconds until the next time."""
         if self._history.is_due(time()):
             self._history.note(figures(self._engine, self._worker))
-            self._limits.look(1 + sum(len(each["workers"]) for each in self._exchange.others()))
+            self._limits.look(self._exchange.crowd())
         due, self._due = self._due, False
         pause = self._exchange.tick(time(), due)
         if self._exchange.is_watched:
@@ -71,26 +68,32 @@ class Reporter:
 
     def own(self) -> dict[str, Any]:
         """This process's figures."""
-        return {**figures(self._engine, self._worker), "history": self._history.told(), "advice": self._limits.lines}
+        told = {"history": self._history.told(), "advice": self._limits.lines}
+        return {**figures(self._engine, self._worker), **stories(self._engine, self._worker["pid"]), **told}
 
-    def host(self) -> dict[str, Any]:
-        """Those of all workers of the host, as of one; somebody looks at them."""
-        self._ask()
-        self._exchange.watched()
-        self._write()
+    def host(self, live: bool = True) -> dict[str, Any]:
+        """Those of all workers of the host, as of one. Somebody looks at them, or else they may be old, without history."""
+        self._engine.awake()
+        if live:
+            self._ask()
+            self._exchange.watched()
+            self._write()
         told = self._exchange.everyone()
         known = any(worker["id"] == self._worker["id"] for each in told for worker in each["workers"])
-        merged = merge(told if known else [self.own(), *told])
+        merged = merge(told if known else [self.own(), *told], history=live)
         return {**merged, "closed": self._engine.closed, "alone": self._exchange.alone}
 
     def stats(self) -> dict[str, Any]:
         """``stats()``: this process's, for people."""
-        shown = present(merge([self.own()]))
-        return {"pid": os.getpid(), **{name: each for name, each in shown.items() if name not in _INTERNAL}}
+        own = figures(self._engine, self._worker)
+        groups = present_groups(own["groups"])
+        endpoints = present_endpoints(own["endpoints"], groups)
+        return {"pid": os.getpid(), "closed": own["closed"], "groups": groups, "endpoints": endpoints}
 
     def unserved(self) -> dict[str, str | None]:
         """Why a group cannot be served now, None where it can, as far as is known."""
-        return {name: unserved(group) for name, group in self._engine.groups.items()}
+        self._engine.awake()
+        return {name: unserved(self._engine, group) for name, group in self._engine.groups.items()}
 
     def close(self) -> None:
         self.worker.stop()
@@ -100,4 +103,4 @@ class Reporter:
 def _key(options: PoolOptions) -> str:
     """What the workers of one service share, whatever else a newer one of them was configured with."""
     servers = [(each.label, each.name, each.user) for each in options.endpoints]
-    return hashlib.sha256(json.dumps([servers, [*options.groups]]).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps([FORMAT, servers, [*options.groups]]).encode()).hexdigest()[:16]

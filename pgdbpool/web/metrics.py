@@ -81,17 +81,10 @@ class _Collector:
         text = "Requests for a connection that failed by something else than time."
         yield _counter("pgdbpool_errors", text, [_GROUP], _each(groups, "errors"))
         text = "For how long the connections that are in use now have been held: the longest of them."
-        yield _gauge("pgdbpool_longest_held_seconds", text, [_GROUP], self._held())
+        yield _gauge("pgdbpool_longest_held_seconds", text, [_GROUP], _each(groups, "held_for"))
         text = "The time it took to obtain an open connection from the pool."
         waits = {key: (group["wait"], _at_once(group)) for key, group in groups.items()}
         yield _histogram("db_client_connection_wait_time", text, [_GROUP], waits)
-
-    def _held(self) -> dict[tuple[str, ...], float]:
-        """By group; 0 where nobody has held one for long enough to be named."""
-        longest = dict.fromkeys(self._groups, 0.0)
-        for holder in self._figures["holders"]:
-            longest[holder["group"]] = max(longest[holder["group"]], holder["seconds"])
-        return {(name,): seconds for name, seconds in longest.items()}
 
     def _of_stocks(self) -> Iterator[Any]:
         """What a group keeps at a server."""

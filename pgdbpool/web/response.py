@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
+from urllib.parse import quote
 
 from pgdbpool.access.request import Request
 from pgdbpool.web.unavailable import STATUS, culprit, response, told
@@ -70,7 +71,7 @@ class Response:
 
     def _send(self, status: str, headers: Headers, exc_info: Any) -> None:
         failure = self._request.error if status.startswith(_FAILED) else None
-        if (cause := culprit(failure, failure)) is not None:
+        if (cause := culprit(exc_info[1] if failure and exc_info else failure, failure)) is not None:
             self._refuse(cause, exc_info)
         else:
             self._pass(status, headers, exc_info)
@@ -81,9 +82,11 @@ class Response:
         self._pass(STATUS, headers, exc_info)
         self.instead = body
         after, message = self._request.age, " ".join(str(cause).split())
-        log.warning("answered 503 (%s) after %.2f s: %s", said.kind, after, message)
+        what = f"{self._environ.get('REQUEST_METHOD', '')} {quote(self._environ.get('PATH_INFO', ''))}"
+        log.warning("%s: answered 503 (%s) after %.2f s: %s", what, said.kind, after, message)
 
     def _pass(self, status: str, headers: Headers, exc_info: Any) -> None:
+        self._said = status, headers, None  # it would keep all frames of an exception, in a circle
         said = status, [*headers, *self._more()]
         self._write = self._start_response(*said) if exc_info is None else self._start_response(*said, exc_info)
 

@@ -98,8 +98,8 @@ def _found(pool: Any) -> Any:
     return None
 
 
-def _figures(pool: Any) -> Figures:
-    return pool.host_figures() if pool else {**_NOTHING, **_NO_LISTS, "at": time()}
+def _figures(pool: Any, *, live: bool = True) -> Figures:
+    return pool.host_figures(live=live) if pool else {**_NOTHING, **_NO_LISTS, "at": time()}
 
 
 def _stats(pool: Any, _: Environ) -> _Answer:
@@ -113,7 +113,8 @@ def _metrics(pool: Any, environ: Environ) -> _Answer:
         from pgdbpool.web.metrics import exposition
     except ImportError:
         return _words("/metrics needs prometheus-client: pip install 'pgdbpool[status]'", "501 Not Implemented")
-    text, kind = exposition(_figures(_found(pool)), environ.get("HTTP_ACCEPT", ""))
+    # A scrape does not have all workers write often, and the servers asked who blocks whom, as a look at the page does.
+    text, kind = exposition(_figures(_found(pool), live=False), environ.get("HTTP_ACCEPT", ""))
     return _said(text, kind, Vary="Accept")
 
 

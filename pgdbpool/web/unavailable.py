@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from pgdbpool.access.request import UNAVAILABLE
-from pgdbpool.errors import DBConnectionError, InDoubt, PoolClosed
+from pgdbpool.errors import DBConnectionError, DBQueryError, InDoubt, PoolClosed
 
 STATUS = "503 Service Unavailable"
 
@@ -41,6 +41,8 @@ def culprit(error: BaseException | None, of_request: BaseException | None) -> Ba
 
 
 def told(culprit: BaseException) -> Unavailable:
+    if isinstance(culprit, DBQueryError):  # a statement that ran into the request's deadline
+        return _EXHAUSTED._replace(kind="deadline")
     return _AWAY if isinstance(culprit, (DBConnectionError, PoolClosed)) else _EXHAUSTED
 
 

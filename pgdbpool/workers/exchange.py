@@ -10,7 +10,7 @@ from time import time
 from pgdbpool.workers.content import Figures
 from pgdbpool.workers.folder import TEMPORARY, Folder, Unusable
 from pgdbpool.workers.own import Own
-from pgdbpool.workers.records import LOCK, WATCHED, Retired, fold, survey
+from pgdbpool.workers.records import LOCK, WATCHED, Retired, can_be_counted, fold, living, survey
 from pgdbpool.workers.rendezvous import Rendezvous
 
 log = logging.getLogger("pgdbpool.workers")
@@ -21,7 +21,7 @@ _LOOKING = 5.0  # seconds for which somebody who has looked goes on looking
 _TO_SEE = 1.0  # seconds after which it is seen that somebody looks
 _AGAIN = 30.0  # seconds after a failure, or where there is nothing to do
 _TRIES = 5  # where somebody removes the folder
-_PATIENCE = 1.0  # seconds for which one that leaves waits for the lock
+_PATIENCE = 0.2  # seconds for which one that leaves waits for the lock; else the next one folds what it leaves
 
 
 class Exchange:
@@ -94,13 +94,20 @@ class Exchange:
         try:
             with self._rendezvous.entered() as folder:
                 seen = survey(folder)
-            dead = [*seen.past.figures, *seen.dead().values()]
+            dead = [*seen.past.figures, *(each for each in seen.dead().values() if can_be_counted(each, self._retired))]
             return [*seen.living(but), *([self._retired(dead)] if dead else [])]
         except FileNotFoundError:  # before the first tick, or the next one mends it
             return []
         except Exception as error:
             self._failed(error)
             return []
+
+    def crowd(self) -> int:
+        """How many workers there are, this one too."""
+        if self._rendezvous is not None and self.alone is None:
+            with suppress(OSError), self._rendezvous.entered() as folder:
+                return max(1, living(folder))
+        return 1
 
     def watched(self) -> None:
         """Somebody looks: from now on, and for some seconds, all workers write often."""

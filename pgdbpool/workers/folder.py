@@ -11,10 +11,11 @@ import fcntl
 import os
 import stat
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
+from typing import TypeVar
 from uuid import uuid4
 
 from pgdbpool.workers.content import LIMIT
@@ -22,6 +23,8 @@ from pgdbpool.workers.content import LIMIT
 MOST = 512  # files that are read in one folder
 ALL = 8 * MOST  # names that are
 TEMPORARY = ".new"
+
+T = TypeVar("T")
 
 _STRANGE = {errno.ENOENT, errno.ELOOP, errno.EACCES, errno.EPERM, errno.ENXIO}  # gone, a link, closed to us, a socket
 _CAREFUL = os.O_NOFOLLOW | os.O_NONBLOCK
@@ -103,6 +106,15 @@ class Folder:
 
     def read(self, name: str) -> File | None:
         """None of what is not there, or is no plain file of ours."""
+
+        def read(status: os.stat_result, descriptor: int) -> File:
+            held = self._held(name, status, descriptor)
+            with open(descriptor, "rb", closefd=False) as file:
+                return File(file.read(min(status.st_size, LIMIT)), held, status.st_mtime)
+
+        return self._opened(name, read)
+
+    def _opened(self, name: str, work: Callable[[os.stat_result, int], T]) -> T | None:
         try:
             descriptor = os.open(name, os.O_RDONLY | _CAREFUL, dir_fd=self._descriptor)
         except OSError as error:
@@ -110,18 +122,15 @@ class Folder:
                 return None
             raise  # a lack of descriptors, say, must not look like a lack of files
         try:
-            return self._read(name, descriptor)
+            status = os.fstat(descriptor)
+            is_ours = stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid()
+            return work(status, descriptor) if is_ours else None
         finally:
             os.close(descriptor)
 
-    def _read(self, name: str, descriptor: int) -> File | None:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
-            return None
-        # The lock is free also on what was replaced between the two calls; then its writer lived just now.
-        held = _is_held(descriptor) or self.inode(name) != status.st_ino
-        with open(descriptor, "rb", closefd=False) as file:
-            return File(file.read(min(status.st_size, LIMIT)), held, status.st_mtime)
+    def _held(self, name: str, status: os.stat_result, descriptor: int) -> bool:
+        """The lock is free also on what was replaced between two calls; then its writer lived just now."""
+        return _is_held(descriptor) or self.inode(name) != status.st_ino
 
     def write(self, name: str, data: bytes) -> int:
         """Put a file into the place of ``name``; its descriptor, which holds the lock on it."""
@@ -151,8 +160,8 @@ class Folder:
             os.unlink(name, dir_fd=self._descriptor)
 
     def is_held(self, name: str) -> bool:
-        file = self.read(name)
-        return file is not None and file.held
+        """Whether it is a file of ours, and who wrote it lives."""
+        return self._opened(name, lambda status, descriptor: self._held(name, status, descriptor)) or False
 
     def disown(self, names: Iterable[str]) -> None:
         """Close these files, wherever this process has them open: in a fork's child, what a thread of its parent had."""

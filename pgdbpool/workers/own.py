@@ -41,6 +41,8 @@ class Own:
         """From now on the file is that of a dead worker. In the child of a fork: the parent's goes on living."""
         self._close_but(0)
 
+    __del__ = leave
+
     def _close_but(self, last: int) -> None:
         with suppress(IndexError):
             while len(self._descriptors) > last:

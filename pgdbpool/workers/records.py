@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from time import time
 
@@ -72,7 +73,7 @@ def survey(folder: Folder) -> Survey:
 def fold(folder: Folder, retired: Retired) -> None:
     """Take the counters of the dead into the past. Only for who has the lock."""
     seen = survey(folder)
-    dead = seen.dead()
+    dead = {name: each for name, each in seen.dead().items() if can_be_counted(each, retired)}
     if dead:
         still_there = [name for name in seen.past.folded if folder.inode(name) is not None]
         content = {"folded": [*still_there, *dead], "figures": retired([*seen.past.figures, *dead.values()])}
@@ -96,6 +97,19 @@ def clear(folder: Folder) -> bool:
     for name in (*ours, LOCK):
         folder.remove(name)
     return True
+
+
+def can_be_counted(figures: Figures, retired: Retired) -> bool:
+    """Not those of another program of our name; they go as what cannot be read goes."""
+    with suppress(Exception):
+        retired([figures])
+        return True
+    return False
+
+
+def living(folder: Folder) -> int:
+    """How many workers there are."""
+    return sum(folder.is_held(name) for name in _workers(folder))
 
 
 def _workers(folder: Folder) -> list[str]:

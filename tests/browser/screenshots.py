@@ -17,7 +17,7 @@ import psycopg2
 
 import pgdbpool
 from pgdbpool.wsgi import status_app
-from tests.browser.chromium import DESK, PHONE, Window, chromium, missing
+from tests.browser.chromium import PHONE, Window, chromium, missing
 from tests.browser.site import Site
 from tests.life import Crowd, thread_of
 from tests.servers import ROLE, chosen, eventually
@@ -25,7 +25,7 @@ from tests.several import Replicas, is_known, replicas, state
 from tests.usage import TABLE, fresh_table
 
 FOLDER = Path(__file__).parents[2] / "doc" / "page"
-COLOURS = 64
+COLOURS = 160
 LONG_PHONE = {**PHONE, "height": 1500}
 
 
@@ -49,7 +49,7 @@ def main() -> int:
 
 def _config(servers: Replicas) -> dict[str, Any]:
     """Labels as people have them, in place of those of the tests."""
-    config = servers.config({"connection_count": 4, "timeout": 60, "hold_warning": 5})
+    config = servers.config({"connection_count": 4, "timeout": 60, "query_timeout": 60_000, "hold_warning": 5})
     config["groups"]["reports"] = {"connection_count": 2, "target": "prefer-standby"}
     for number, each in enumerate(config["db"], 1):
         each["label"] = f"db{number}:5432"
@@ -120,14 +120,14 @@ def forgotten(pool: Any, count: int) -> Iterator[None]:
 
 def _picture(browser: Any, site: Site, name: str) -> None:
     looks: dict[str, dict[str, Any]] = {
-        "light": {"color_scheme": "light", "viewport": DESK},
-        "dark": {"color_scheme": "dark", "viewport": DESK},
+        "light": {"color_scheme": "light"},
+        "dark": {"color_scheme": "dark"},
         "phone": {"color_scheme": "dark", "viewport": LONG_PHONE, "device_scale_factor": 2},
     }
     for look, options in looks.items():
         if look == "phone" and name != "saturated":
             continue
-        window = Window(browser, site.url, **options)
+        window = Window(browser, site.url, reduced_motion="reduce", **options)
         page = window.open()
         page.wait_for_timeout(2500)  # PostgreSQL is asked only while somebody looks
         _save(page.screenshot(full_page=look != "phone"), FOLDER / f"{name}-{look}.png")

@@ -32,10 +32,8 @@ class Operator:
     def __init__(self, demo: Demo) -> None:
         self.demo = demo
         self.browser = demo.browser()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.browser.port}/pool/"
+        assert demo.process.stdout is not None
+        self.url = demo.process.stdout.readline().strip()  # the next one that it tells
 
     def figures(self) -> dict[str, Any]:
         return json.loads(self.browser.get("/pool/stats.json").text)  # type: ignore[no-any-return]
@@ -84,7 +82,6 @@ def operator() -> Iterator[Operator]:
         yield made
         os.kill(demo.process.pid, signal.SIGTERM)
         assert (demo.end(), demo.left()) == (0, [])
-        assert f" {made.url}\n" in demo.said
         assert "Traceback" not in demo.said
     finally:
         demo.process.kill()
@@ -95,11 +92,12 @@ def operator() -> Iterator[Operator]:
 
 @pytest.mark.contract("8.p1.1")
 def test_the_page_is_there(operator: Operator) -> None:
-    """The page is there with its script and style, the shop links to it, and what is of other hosts is forbidden."""
+    """At the address that the demo tells is the page with its files; the shop links to it; other hosts' are forbidden."""
     page = operator.browser.get("/pool/")
     files = re.findall(r'(?:src|href)="([^"]+)"', page.text)
     answers = {name: operator.browser.get(f"/pool/{name}") for name in files}
 
+    assert operator.url == f"http://127.0.0.1:{operator.browser.port}/pool/"
     assert 'href="/pool/"' in operator.browser.get("/").text
     assert operator.browser.get("/pool").headers["Location"] == "pool/"
     assert {".js", ".css"} <= {Path(name).suffix for name in files}

@@ -12,7 +12,7 @@ import pytest
 
 import pgdbpool
 from pgdbpool.report.summing import present
-from tests.life import frozen, thread_of, warm
+from tests.life import frozen, in_child, thread_of, warm
 from tests.servers import DATABASE, PASSWORD, ROLE, Server, eventually
 from tests.several import Replicas, is_known
 from tests.usage import fresh_table, rows_of
@@ -238,3 +238,40 @@ def test_what_cannot_be_served(server: Server, make_pool: Callable[..., Any]) ->
     assert (lazy.unserved(), shown(lazy)["pool"]) == ({"web": None}, "ready")
     with pytest.raises(psycopg2.OperationalError):
         bad.query("SELECT 1", timeout=0.1)
+
+
+def test_what_reads_can_be_served_without_a_primary(own_replicas: Replicas, make_pool: Callable[..., Any]) -> None:
+    """While only the primary is away its standbys serve reads, and the group counts as served."""
+    pool = make_pool(own_replicas.config({"connection_count": 2}))
+    assert eventually(lambda: is_known(pool))
+    own_replicas.primary.stop("immediate")
+    assert eventually(lambda: shown(pool)["endpoints"]["primary"]["state"] == "down")
+    assert pool.query("SELECT 1", read_only=True).scalar() == 1
+    assert (pool.unserved(), shown(pool)["pool"]) == ({"web": None}, "ready")
+
+
+def test_a_preloaded_pool_is_ready_before_its_first_request(make_pool: Callable[..., Any]) -> None:
+    """In the child of a fork nobody has asked the pool yet; whoever asks whether it is ready has it begin."""
+    pool = make_pool()
+    pool.query("SELECT 1")
+
+    def ready() -> Any:
+        is_ready = eventually(lambda: pool.unserved() == {"web": None})
+        (endpoint,) = pool.stats()["endpoints"].values()
+        pool.close()
+        return is_ready, endpoint["connects"] >= 1, endpoint["connect"]["count"] == endpoint["connects"]
+
+    assert in_child(ready) == (True, True, True)
+
+
+def test_without_threads_the_next_request_may_find_it(own_server: Server, make_pool: Callable[..., Any]) -> None:
+    """``non-threaded``: a server that was away counts as ready again when it may be dialled, for nobody else will try."""
+    pool = make_pool(own_server.config({"timeout": 0.1}) | {"type": "non-threaded"})
+    own_server.stop("immediate")
+    with pytest.raises(psycopg2.OperationalError):
+        pool.query("SELECT 1")
+    with pytest.raises(psycopg2.OperationalError):
+        pool.query("SELECT 1")
+    own_server.start()
+    assert eventually(lambda: pool.unserved() == {"web": None}, 30.0)
+    assert pool.query("SELECT 1", timeout=5).scalar() == 1

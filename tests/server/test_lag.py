@@ -129,3 +129,17 @@ def test_a_standby_that_is_cut_off(own_replicas: Replicas, make_pool: Callable[.
     assert eventually(lambda: answering(pool, read_only=True) == {"standby2"}, 4.0)
     assert {who(pool, read_only=True) for _ in range(30)} == {"standby2"}
     assert writers(pool) == {"primary"}
+
+
+def test_while_the_primary_is_away(own_replicas: Replicas, make_pool: Callable[..., Any]) -> None:
+    """Standbys that have all that the primary was known to have written serve reads for as long as it is gone."""
+    pool = ready(make_pool, own_replicas, max_lag=1)
+    write(own_replicas)
+    own_replicas.caught_up()
+    own_replicas.primary.stop("fast")
+    assert eventually(lambda: state(pool, "primary") == "down")
+    until = time.monotonic() + 4.0
+    while time.monotonic() < until:
+        assert who(pool, read_only=True) in STANDBYS
+        time.sleep(0.05)
+    assert [state(pool, label, "lag_seconds") for label in sorted(STANDBYS)] == [0.0, 0.0]

@@ -32,12 +32,20 @@ def worker(pid: int, *, at: float = 100.0, **more: Any) -> dict[str, Any]:
     endpoint = {"role": "primary", "state": "up", "lag_seconds": None, "lag_bytes": None, "timeline": 1, "connects": 2}
     endpoint |= {"connect_errors": 0, "last_error": None, "connect": timing(0.004)}
     standby = {**endpoint, "role": "standby", "lag_seconds": pid / 10, "lag_bytes": pid * 10}
-    waits = {"waiting": 1, "waiting_for": pid / 10, "waits": 1, "timeouts": 1, "errors": 0, "unserved": None}
+    waits = {
+        "waiting": 1,
+        "waiting_for": pid / 10,
+        "held_for": pid,
+        "waits": 1,
+        "timeouts": 1,
+        "errors": 0,
+        "unserved": None,
+    }
     return {
         "format": 1,
         "at": at,
         "closed": False,
-        "workers": [{"id": f"{pid:04x}", "pid": pid, "started": 1.0, "at": at}],
+        "workers": [{"id": f"{pid:04x}", "pid": pid, "started": 1.0, "at": at, "serves": True}],
         "groups": {
             "web": {"servers": {LABELS[0]: server(1), LABELS[1]: server(reads=10)}, **waits, "wait": timing(0.5)}
         },
@@ -118,6 +126,25 @@ def test_one_event_of_several_workers_is_one() -> None:
     assert [(each["kind"], each["workers"]) for each in merged] == [("down", 3), ("down", 3), ("back", 1)]
     twice = merge([worker(1, events=[event(50.0, "drain", text="drained"), event(50.1, "drain", text="back to work")])])
     assert [each["text"] for each in twice["events"]] == ["drained", "back to work"]
+
+
+def test_a_clock_that_is_set_back() -> None:
+    """The history begins anew then; and one of another year, laid on it, makes nobody write millions of gaps."""
+    history, other = History(), History()
+    noted(history, 100_000.0, 1)
+    noted(history, 100_005.0, 1)
+    noted(history, 50_000.0, 2)
+    assert (history.told()["end"], history.told()["groups"]["web"]["in_use"]) == (50_000, [4])
+    noted(other, 1_900_000_000.0, 3)
+    assert together([history.told(), other.told()])["groups"]["web"]["in_use"][-1] == 6
+
+
+def test_many_events_take_no_time() -> None:
+    """A hundred long holds in each of thirty workers, all at about the same time, are merged at once."""
+    workers = [worker(each, events=[event(50.0 + n / 100, "hold", "web") for n in range(100)]) for each in range(30)]
+    assert len(merge(workers)["events"]) == 50
+    workers = [worker(each, events=[event(50.0 + n / 100) for n in range(100)]) for each in range(30)]
+    assert merge(workers)["events"][-1]["workers"] == 30
 
 
 def test_each_long_hold_is_its_own() -> None:

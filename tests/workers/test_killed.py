@@ -8,16 +8,15 @@ import mmap
 import os
 import random
 import signal
-import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import pytest
 
-from .crew import KEY, Member, dead, ended, files
+from .crew import KEY, Member, begun, dead, ended, exit_codes, files, interrupted
 
 WORKERS, GENERATIONS = 3, 60
 
@@ -35,38 +34,10 @@ class Numbers:
         self._numbers[index] = number
 
 
-def interrupted(step: int, work: Callable[[], Any], act: Callable[[], Any]) -> bool:
-    """Do this work, and, at its so many-th step, the other thing first; whether it got that far.
-
-    A step is the moment before a call of the system: nobody else sees what happens between two of them.
-    """
-    left = step
-
-    def count(_frame: FrameType, event: str, called: object) -> None:
-        nonlocal left
-        if event == "c_call" and getattr(called, "__module__", "") in ("posix", "fcntl"):
-            left -= 1
-            if left == -1:
-                sys.setprofile(None)
-                act()
-
-    sys.setprofile(count)
-    try:
-        work()
-    finally:
-        sys.setprofile(None)
-    return left < 0
-
-
 def killed_at(step: int, work: Callable[[], Any]) -> bool:
     """Do this in a child that is killed at its so many-th step; whether it got that far."""
-    child = os.fork()
-    if child == 0:
-        try:
-            interrupted(step, work, lambda: os.kill(os.getpid(), signal.SIGKILL))
-        finally:
-            os._exit(0)
-    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+    child = begun(lambda: interrupted(step, work, lambda: os.kill(os.getpid(), signal.SIGKILL)))
+    return exit_codes([child]) == [-signal.SIGKILL]
 
 
 def test_killed_while_writing(tmp_path: Path) -> None:
@@ -153,6 +124,7 @@ def test_killed_again_and_again(tmp_path: Path) -> None:
     seen: dict[str, int] = {}
 
     def work(number: int) -> None:
+        observer.exchange.after_fork_in_child()
         member = Member(tmp_path, str(number), 0)
         while True:
             tried[number] = member.count = member.count + 1
@@ -164,25 +136,17 @@ def test_killed_again_and_again(tmp_path: Path) -> None:
         assert all(now.get(name, 0) >= count for name, count in seen.items())
         seen.update(now)
 
-    def begun(number: int) -> int:
-        child = os.fork()
-        if child == 0:
-            try:
-                observer.exchange.after_fork_in_child()
-                work(number)
-            finally:
-                os._exit(1)
-        return child
-
-    running = [begun(number) for number in range(WORKERS)]
-    for number in range(WORKERS, WORKERS * GENERATIONS):
-        time.sleep(dice.uniform(0.0, 0.01))
-        look()
-        ended(running.pop(dice.randrange(WORKERS)))
-        look()
-        running.append(begun(number))
-    for child in running:
-        ended(child)
+    running = [begun(partial(work, number)) for number in range(WORKERS)]
+    try:
+        for number in range(WORKERS, WORKERS * GENERATIONS):
+            time.sleep(dice.uniform(0.0, 0.01))
+            look()
+            ended(running.pop(dice.randrange(WORKERS)))
+            look()
+            running.append(begun(partial(work, number)))
+    finally:
+        for child in running:
+            ended(child)
     look()
     observer.fold()
     look()
@@ -194,23 +158,22 @@ def test_killed_again_and_again(tmp_path: Path) -> None:
 
 def test_two_fold_at_once(tmp_path: Path) -> None:
     """Of several that find the same dead at the same moment, one takes them into the past; nobody waits for the other."""
-    members = [Member(tmp_path, str(number), 0) for number in range(4)]
-    children = []
     for _ in range(20):
         dead(tmp_path, "dead", 10)
     go, ready = os.pipe()
-    for member in members:
-        child = os.fork()
-        if child == 0:
-            os.close(ready)
-            os.read(go, 1)
-            before = time.monotonic()
-            member.fold()
-            os._exit(member.exchange.alone is not None or time.monotonic() > before + 5.0)
-        children.append(child)
+
+    def fold(member: Member) -> None:
+        os.close(ready)
+        os.read(go, 1)
+        before = time.monotonic()
+        member.fold()
+        assert member.exchange.alone is None
+        assert time.monotonic() < before + 20.0
+
+    children = [begun(partial(fold, Member(tmp_path, str(number), 0))) for number in range(4)]
     os.close(ready)
-    assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0] * 4
     os.close(go)
+    assert exit_codes(children) == [0] * 4
     last = Member(tmp_path, "last")
     last.fold()
     assert last.sees()["dead"] == 200

@@ -84,7 +84,7 @@ export class Chart {
         return {
             width: 300,
             height: 150,
-            padding: [8, 8, 0, 0],
+            padding: [8, 20, 0, 0],
             legend: { show: false },
             cursor: { y: false, drag: { x: false }, sync: { key: "pgdbpool" }, points: { size: 5 } },
             scales: {
@@ -121,7 +121,7 @@ const hours = (_, moments, __, ___, step) => moments.map((each) => clock(each).s
 /** Where nothing ever was there is no line. */
 const unlessNone = (values) => (values.some((each) => each) ? values : values.map(() => null));
 
-const value = (values, at) => (at == null ? values.findLast((each) => each != null) : values[at]);
+const value = (values, at) => (at == null ? values.findLast((each) => each !== undefined) : values[at]);
 
 function series({ name, colour: of, dash, fill, width = 1.5 }) {
     return {

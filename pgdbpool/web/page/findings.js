@@ -28,10 +28,10 @@ const POOLS = {
 export function findings(stats, gaveUp) {
     const found = [
         ...pool(stats),
+        ...noPrimary(stats.endpoints),
         ...Object.entries(stats.groups).flatMap(([name, group]) => unserved(name, group, stats)),
         ...Object.entries(stats.groups).flatMap(([name, group]) => waiting(name, group, stats)),
         ...Object.entries(stats.endpoints).flatMap(([label, endpoint]) => server(label, endpoint)),
-        ...noPrimary(stats.endpoints),
         ...blocked(stats.holders),
         ...Object.keys(stats.groups).flatMap((name) => inVain(name, gaveUp(name))),
         ...idleInTransaction(stats.holders),
