@@ -39,7 +39,9 @@ class Finding(NamedTuple):
 
 def findings(figures: Figures) -> list[Finding]:
     """At least one."""
-    found = [*_pool(figures), *_no_primary(figures), *_unserved(figures), *_waiting(figures), *_servers(figures)]
+    lost, waiting, servers = [*_no_primary(figures)], [*_waiting(figures)], [*_servers(figures)]
+    found = [*_pool(figures), *_unserved(figures)]
+    found += [*servers, *lost, *waiting] if lost else [*waiting, *servers]  # the cause first
     found += [*_blocked(figures), *_in_vain(figures), *_idle_in_transaction(figures), *_alone(figures), _calm(figures)]
     return sorted(found, key=lambda each: LEVELS.index(each.level))
 
