@@ -17,6 +17,8 @@ from http import HTTPStatus
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
+import psycopg2.errors
+
 import pgdbpool
 from pgdbpool.wsgi import Middleware, status_app
 
@@ -30,6 +32,7 @@ def _servers() -> list[dict[str, Any]]:
         "name": os.environ.get("PGDATABASE", "shop"),
         "user": os.environ.get("PGUSER", "shop"),
         "pass": os.environ.get("PGPASSWORD", ""),
+        "connect_timeout": 2,
     }
     places = (place.rpartition(":") for place in (os.environ.get("SHOP_SERVERS") or alone).split())
     return [{"host": host, "port": int(port), **shared} for host, _, port in places]
@@ -100,6 +103,8 @@ def _answered(environ: dict[str, Any]) -> Page:
         )
     except (pgdbpool.PoolTimeout, pgdbpool.TooManyRequests):
         return _unavailable("Every connection to the database is busy. Please try again in a moment.")
+    except psycopg2.errors.QueryCanceled:  # which pgdbpool's DBQueryError is, too
+        return _unavailable("That takes too long: somebody may be taking stock. Please try again in a moment.")
     except pgdbpool.PoolError:  # DBOfflineError and its kin
         return _unavailable("The database is away. Please try again in a moment; nothing was changed.")
 

@@ -37,7 +37,7 @@ class Histogram:
         return sum(self.buckets.values())
 
     def add(self, durations: Sequence[float]) -> None:
-        """Of many at once, every so-manieth stands for its neighbours too: counting must not cost what is counted."""
+        """Of many at once, each n-th stands for its neighbours too: counting must not cost what is counted."""
         if not durations:
             return
         step = 1 + len(durations) // _MOST
