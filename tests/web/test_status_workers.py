@@ -20,7 +20,7 @@ from tests.usage import fresh_table
 from tests.web.compared import Numbers, Observer, by_metrics, by_stats
 from tests.web.crowd import APP, GROUPS, Scene, Service, reads
 
-SEEN = 6.0  # seconds; two are enough on a quiet machine
+SEEN = 10.0  # seconds; two are enough on a quiet machine
 BOOTED = 30.0
 # What each worker holds. Those that want the row stand behind the first. The fourth and the last have all that a group may
 # hold there, and requests that wait for more.
