@@ -180,6 +180,7 @@ def test_no_descriptors(tmp_path: Path) -> None:
         said.append(in_child(lambda: tick(spare)))  # noqa: B023 (called at once)
         assert a.sees()["dead"] == 7
         assert a.sees()[f"late {spare}"] == 1
+        assert (said[-1] is None) == (b'"late %d"' % spare in (tmp_path / KEY / "past").read_bytes())
     assert said[0] == f"cannot use {tmp_path / KEY}: Too many open files"
     assert said[-1] is None
 

@@ -205,6 +205,18 @@ def open_in(folder: Path) -> list[str]:
     return [target for path in paths if os.path.lexists(path) and (target := os.readlink(path)).startswith(str(folder))]
 
 
+def test_one_file_is_open(tmp_path: Path) -> None:
+    """However often it writes, a worker has the last of its files open and nothing else, and none when it has closed."""
+    a = Member(tmp_path, "a")
+    for count in range(10):
+        a.count = count
+        a.tick()
+        a.sees()
+        assert open_in(tmp_path) == [str(path) for path in (tmp_path / KEY).glob("*.json")]
+    a.exchange.close()
+    assert open_in(tmp_path) == []
+
+
 FORKING = """
 import os, sys, threading
 from pathlib import Path
