@@ -94,6 +94,8 @@ class Request:
         """It got a connection after all: what had failed before was dealt with."""
         if not isinstance(self.error, InDoubt):
             self.error = None
+        if self._outer is not None:
+            self._outer.went_on()
 
     def note(self, error: Exception) -> None:
         """This was raised in it, and so in the one that it is served within."""

@@ -13,7 +13,6 @@ from rich.text import Text
 
 from pgdbpool.command.findings import findings
 from pgdbpool.command.page import Page
-from pgdbpool.command.recent import Timeouts
 from pgdbpool.command.tables import PARTS, STYLES
 from pgdbpool.command.words import cleaned, many
 
@@ -32,8 +31,6 @@ class Dashboard:
         self._hint = hint
         self._at = ""
         self._times = 0
-        self._counted = Timeouts()
-        self._timeouts: dict[str, int] = {}
 
     @property
     def shown(self) -> tuple[int, str]:
@@ -44,8 +41,6 @@ class Dashboard:
         """The figures as the page gave them: no text in them can reach the terminal as it is."""
         self.figures, self.trouble, self._times = cleaned(figures), "", self._times + 1
         self._at = datetime.now().strftime("%H:%M:%S")
-        with self._understood():
-            self._timeouts = self._counted.lately(self.figures)
 
     @contextmanager
     def _understood(self) -> Iterator[None]:
@@ -82,7 +77,7 @@ class Dashboard:
             return [Text(f"{self.trouble}; asking again{old}", style=STYLES["bad"])]
         if self.figures is None:
             return [Text("asking …")]
-        found = findings(self.figures, self._timeouts)
+        found = findings(self.figures)
         return [Text(each.text, style=STYLES[each.level]) for each in found if each.level != "good" or found == [each]]
 
 

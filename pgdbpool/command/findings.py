@@ -37,10 +37,12 @@ class Finding(NamedTuple):
     text: str
 
 
-def findings(figures: Figures, timeouts: Mapping[str, int]) -> list[Finding]:
-    """At least one. ``timeouts``: how many requests of each group waited in vain during the last minute."""
-    found = [*_pool(figures), *_unserved(figures), *_waiting(figures), *_servers(figures), *_no_primary(figures)]
-    found += [*_blocked(figures), *_in_vain(timeouts), *_idle_in_transaction(figures), *_alone(figures), _calm(figures)]
+def findings(figures: Figures) -> list[Finding]:
+    """At least one."""
+    lost, waiting, servers = [*_no_primary(figures)], [*_waiting(figures)], [*_servers(figures)]
+    found = [*_pool(figures), *_unserved(figures)]
+    found += [*servers, *lost, *waiting] if lost else [*waiting, *servers]  # the cause first
+    found += [*_blocked(figures), *_in_vain(figures), *_idle_in_transaction(figures), *_alone(figures), _calm(figures)]
     return sorted(found, key=lambda each: LEVELS.index(each.level))
 
 
@@ -79,7 +81,8 @@ def _because(group: Figures, full: list[str]) -> str:
     if group["opening"]:
         return f": {count(group['opening'])} being opened"
     if group["idle"]:
-        return f", though {count(group['idle'])} are idle: in other workers, or on servers that may not serve them"
+        elsewhere = ", or on servers that may not serve them" if len(group["servers"]) > 1 else ""
+        return f", though {count(group['idle'])} are idle: in other workers{elsewhere}"
     return ""
 
 
@@ -123,9 +126,11 @@ def _blocked(figures: Figures) -> Iterator[Finding]:
         yield Finding("warn", text + _at(first["place"]))
 
 
-def _in_vain(timeouts: Mapping[str, int]) -> Iterator[Finding]:
-    for name, number in timeouts.items():
-        if number:
+def _in_vain(figures: Figures) -> Iterator[Finding]:
+    """During the last minute."""
+    history = figures["history"]
+    for name, lines in history["groups"].items():
+        if number := sum(each or 0 for each in lines["timeouts"][-60 // history["step"] :]):
             text = f"{many(number, 'request')} waited for a connection of {name} in vain in the last minute"
             yield Finding("warn", text)
 

@@ -329,8 +329,8 @@ class Engine:
         """Somebody asks how it is: begin, where nobody has used it since a fork."""
 
     def serves(self, shelf: Shelf) -> bool:
-        """Whether a request may find its server there, as far as is known."""
-        return shelf.seen.there
+        """Whether a request may find its server there: as far as is known, or where nobody has had to try."""
+        return shelf.seen.there or (shelf.seen.unknown and not shelf.minimum)
 
     # -- questions ----------------------------------------------------------------------------------------------------
 

@@ -70,9 +70,9 @@ class Worker:
         if self.stopped:
             return
         self._wanting.append(done)
-        self.nudge()
-        with suppress(queue.Empty):
-            done.get(timeout=patience)
+        if self.nudge():
+            with suppress(queue.Empty):
+                done.get(timeout=patience)
 
     def stop(self, patience: float = 0.0) -> None:
         """Let the thread end after what it is doing, and wait for that for at most ``patience`` seconds."""

@@ -11,6 +11,7 @@ from pgdbpool.waiting import Histogram
 STEP = 5  # seconds
 _POINTS = 180
 _GAUGES = ("in_use", "idle", "waiting")
+_COUNTED = "timeouts"  # since the point before
 _PERCENTILES = ("wait_p95", "hold_p95")
 
 Point = dict[str, tuple[Any, ...]]  # by group
@@ -21,6 +22,7 @@ class History:
 
     def __init__(self) -> None:
         self._told: tuple[int, tuple[Point, ...]] = (0, ())  # when the last one was, in unix time, and all of them
+        self._timeouts: dict[str, int] = {}
         self._before: dict[tuple[str, str], Counter[str]] = {}
 
     def is_due(self, at: float) -> bool:
@@ -42,10 +44,12 @@ class History:
         holds: Counter[str] = Counter()
         for each in servers:
             holds.update(each["hold"]["buckets"])
+        timeouts = group[_COUNTED] - self._timeouts.get(name, 0)
+        self._timeouts[name] = group[_COUNTED]
         began = self._lately(name, "hold", holds)
         waited = self._lately(name, "wait", Counter(group["wait"]["buckets"]))
         at_once = max(0, began.count - waited.count)
-        return (*gauges, waited.quantile(0.95, at_once), began.quantile(0.95))
+        return (*gauges, timeouts, waited.quantile(0.95, at_once), began.quantile(0.95))
 
     def _lately(self, group: str, kind: str, buckets: Counter[str]) -> Histogram:
         """What has been counted since the last point."""
@@ -56,9 +60,9 @@ class History:
     def told(self) -> dict[str, Any]:
         end, points = self._told
         names = dict.fromkeys(name for point in points for name in point)
-        empty = (None,) * (len(_GAUGES) + len(_PERCENTILES))
+        labels = (*_GAUGES, _COUNTED, *_PERCENTILES)
+        empty = (None,) * len(labels)
         columns = {name: zip(*(point.get(name, empty) for point in points), strict=True) for name in names}
-        labels = _GAUGES + _PERCENTILES
         groups = {name: dict(zip(labels, map(list, each), strict=True)) for name, each in columns.items()}
         return {"step": STEP, "end": end, "groups": groups}
 
@@ -74,7 +78,9 @@ def together(histories: Sequence[dict[str, Any]]) -> dict[str, Any]:
                 padded = [*values, *[None] * min(late, _POINTS)][-_POINTS:]
                 series.setdefault(name, {}).setdefault(label, []).append(padded)
     groups = {
-        name: {label: _joined(all_values, sum if label in _GAUGES else max) for label, all_values in columns.items()}
+        name: {
+            label: _joined(all_values, max if label in _PERCENTILES else sum) for label, all_values in columns.items()
+        }
         for name, columns in series.items()
     }
     return {"step": STEP, "end": end, "groups": groups}

@@ -61,10 +61,14 @@ class Reporter:
     def _write(self) -> None:
         """Before they are shown: whoever is asked next must not know less of this worker. The file has one writer."""
         self._due = True
-        if self._engine.options.type == "non-threaded":
+        if self._is_alone_in_its_thread:
             self.tick()
         else:
             self.worker.run_once(_PATIENCE)
+
+    @property
+    def _is_alone_in_its_thread(self) -> bool:
+        return self._engine.options.type == "non-threaded"
 
     def own(self) -> dict[str, Any]:
         """This process's figures."""
@@ -77,6 +81,7 @@ class Reporter:
         if live:
             self._ask()
             self._exchange.watched()
+        if live or self._is_alone_in_its_thread:
             self._write()
         told = self._exchange.everyone()
         known = any(worker["id"] == self._worker["id"] for each in told for worker in each["workers"])

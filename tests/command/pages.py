@@ -74,6 +74,7 @@ class Site:
                 pass
 
         self.server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self.server.handle_error = lambda request, address: None  # who asked did not wait for the answer
         if tls:
             self.server.socket = tls.wrap_socket(self.server.socket, server_side=True)
         self.scheme = "https" if tls else "http"

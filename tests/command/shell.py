@@ -82,7 +82,7 @@ class Terminal:
     def rows(self) -> list[str]:
         return [row.rstrip() for row in self._screen.display]
 
-    def until(self, *texts: str, without: str = "\0", seconds: float = 15.0) -> list[str]:
+    def until(self, *texts: str, without: str = "\0", seconds: float = 25.0) -> list[str]:
         """The screen as soon as it shows all texts, and none that is not to be there."""
         limit = time.monotonic() + seconds
         while not self._shows(texts) or self._shows([without]):
@@ -90,7 +90,7 @@ class Terminal:
             self._read(0.1)
         return self.rows
 
-    def end(self, seconds: float = 10.0) -> int:
+    def end(self, seconds: float = 20.0) -> int:
         """Wait for its end; the exit status."""
         limit = time.monotonic() + seconds
         while self.process.poll() is None:

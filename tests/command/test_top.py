@@ -80,7 +80,7 @@ def test_a_server_that_hangs(page: Site) -> None:
         page.silent.clear()
         screen.until("does not answer: nothing came for", "asking again; what follows is of ")
         screen.press("q")
-        assert screen.end(2) == 0
+        assert screen.end() == 0
 
 
 def test_a_server_that_is_not_there_yet() -> None:

@@ -83,7 +83,6 @@ def test_who_holds_the_connections(server: Server, shop: Gunicorn, tmp_path: Pat
             "1 connection to " + label + " waits for a lock of " + NAME,
             "idle in transaction",
             "waits for Lock: transactionid",
-            seconds=30,
         )
         (idle,) = [row for row in screen.rows if f" {pids['ClientRead']} " in row and "idle in transaction" in row]
         (blocked,) = [row for row in screen.rows if "Lock: transactionid" in row]
@@ -93,7 +92,7 @@ def test_who_holds_the_connections(server: Server, shop: Gunicorn, tmp_path: Pat
         assert f"pid {pids['ClientRead']} {NAME}" in blocked
         (tmp_path / "paid").touch()
         assert [each.result(20).value for each in orders] == ["/0", "/1", "/2"]
-        screen.until("All is well: 0 of 2 connections in use", "nobody holds a connection now", seconds=30)
+        screen.until("All is well: 0 of 2 connections in use", "nobody holds a connection now")
         shop.close()
         screen.until("does not answer: Connection refused; asking again")
         screen.press("q")

@@ -193,6 +193,7 @@ def test_a_point_every_five_seconds() -> None:
     assert told["groups"]["web"]["in_use"] == [2, 4]
     assert told["groups"]["web"]["hold_p95"] == pytest.approx([0.1, 2.0], rel=0.05)
     assert told["groups"]["web"]["wait_p95"] == [0.0, 0.0]
+    assert told["groups"]["web"]["timeouts"] == [1, 0]
 
 
 def test_what_nobody_looked_at_is_unknown() -> None:

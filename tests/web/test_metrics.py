@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import socket
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
@@ -19,6 +20,7 @@ from pgdbpool.wsgi import status_app
 from tests.life import Crowd, thread_of
 from tests.servers import Server, eventually
 from tests.several import Replicas, is_known
+from tests.usage import Wire
 from tests.web.test_status import NOBODY, get, stats
 
 GROUP, SERVER = "db_client_connection_pool_name", "server_address"
@@ -159,16 +161,30 @@ def _is_state_of(sample: Any, label: str) -> bool:
     return bool(sample.name == "pgdbpool_server_state" and sample.labels[SERVER] == label)
 
 
-def test_a_server_that_is_away(own_server: Server, make_pool: Callable[..., Any]) -> None:
+def test_a_server_that_is_away(server: Server, make_pool: Callable[..., Any]) -> None:
     """Down, not ready, and the attempts to connect are counted."""
-    app = status_app(make_pool(alone(own_server.config({"min_connections": 1}))))
-    assert eventually(lambda: scrape(app)("pgdbpool_ready") == 1)
-    own_server.stop("immediate")
-    assert eventually(lambda: scrape(app)("pgdbpool_ready") == 0, 15.0)
-    assert eventually(lambda: scrape(app)("pgdbpool_connect_errors_total") > 0, 15.0)
-    seen = scrape(app)
-    assert (seen("pgdbpool_server_up"), seen("pgdbpool_servable", **{GROUP: "web"})) == (0, 0)
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen
+        app = status_app(make_pool(alone(server.config({"min_connections": 1}, port=nobody.getsockname()[1]))))
+        assert eventually(lambda: scrape(app)("pgdbpool_connect_errors_total") > 0, 15.0)
+        seen = scrape(app)
+    assert (seen("pgdbpool_ready"), seen("pgdbpool_servable", **{GROUP: "web"}), seen("pgdbpool_server_up")) == (
+        0,
+        0,
+        0,
+    )
     assert seen("pgdbpool_server_state", state="down") == 1
+
+
+def test_a_scrape_asks_no_server(make_pool: Callable[..., Any], wire: Wire) -> None:
+    """It is no look at the page: while a connection is held, no server is asked who blocks whom for its sake."""
+    pool = make_pool(alone(wire.config()))
+    app = status_app(pool)
+    with pool.handler() as db:
+        db.query("SELECT 1")
+        assert eventually(lambda: scrape(app)("pgdbpool_longest_held_seconds") > 2.5, 10.0)
+        assert not any("pg_stat_activity" in text for text in wire.queries())
+        assert eventually(lambda: stats(app) and any("pg_stat_activity" in text for text in wire.queries()), 10.0)
 
 
 # -- buckets ----------------------------------------------------------------------------------------------------------

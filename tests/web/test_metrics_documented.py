@@ -1,4 +1,4 @@
-"""``doc/metrics.md``: its table is what ``/metrics`` has, its snippets work; what Prometheus' own tool says of all of it."""
+"""``doc/metrics.md``: its table is what ``/metrics`` has; what Prometheus' own tool says of all of it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from tests.several import Replicas, is_known
 from tests.web.test_metrics import alone
 from tests.web.test_status import NOBODY, get
 
-PAGE = (Path(__file__).resolve().parents[2] / "doc" / "metrics.md").read_text(encoding="utf-8")
+DOC = Path(__file__).resolve().parents[2] / "doc"
+PAGE = (DOC / "metrics.md").read_text(encoding="utf-8")
 RULES, CONFIG = (
     next(text for text in re.findall(r"```yaml\n(.*?)```", PAGE, re.S) if text.startswith(start))
     for start in ("groups:", "scrape_configs:")
@@ -68,8 +69,8 @@ def test_the_table(app: Any) -> None:
 
 
 def test_the_way_to_mount_it() -> None:
-    """The application of the page's example shows the status below its path, and leaves the rest to the shop."""
-    [code] = re.findall(r"```python\n(.*?)```", PAGE, re.S)
+    """The application of doc/status.md shows the status below its path, and leaves the rest to the shop."""
+    [code] = re.findall(r"```python\n(.*?)```", (DOC / "status.md").read_text(encoding="utf-8"), re.S)
 
     def shop(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
         start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "4")])

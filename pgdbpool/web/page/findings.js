@@ -24,20 +24,25 @@ const POOLS = {
     closed: "The pool is closed",
 };
 
-/** `gaveUp` says of a group how many requests waited in vain during the last minute. */
-export function findings(stats, gaveUp) {
+export function findings(stats) {
+    const lost = noPrimary(stats.endpoints);
+    const waits = Object.entries(stats.groups).flatMap(([name, group]) => waiting(name, group, stats));
+    const servers = Object.entries(stats.endpoints).flatMap(([label, endpoint]) => server(label, endpoint));
     const found = [
         ...pool(stats),
-        ...noPrimary(stats.endpoints),
         ...Object.entries(stats.groups).flatMap(([name, group]) => unserved(name, group, stats)),
-        ...Object.entries(stats.groups).flatMap(([name, group]) => waiting(name, group, stats)),
-        ...Object.entries(stats.endpoints).flatMap(([label, endpoint]) => server(label, endpoint)),
+        ...(lost.length ? [...servers, ...lost, ...waits] : [...waits, ...servers]), // the cause first
         ...blocked(stats.holders),
-        ...Object.keys(stats.groups).flatMap((name) => inVain(name, gaveUp(name))),
+        ...Object.keys(stats.groups).flatMap((name) => inVain(name, gaveUp(name, stats.history))),
         ...idleInTransaction(stats.holders),
         ...alone(stats),
     ];
     return found.sort((a, b) => LEVELS.indexOf(a.level) - LEVELS.indexOf(b.level));
+}
+
+/** How many requests of a group waited in vain during the last minute. */
+function gaveUp(name, { step, groups }) {
+    return (groups[name]?.timeouts ?? []).slice(-60 / step).reduce((sum, each) => sum + (each ?? 0), 0);
 }
 
 function pool({ pool }) {
@@ -54,12 +59,12 @@ function waiting(name, group, { holders }) {
     const full = Object.keys(group.servers).filter((label) => isFull(group.servers[label]));
     const first = group.waiting === 1 ? "" : "the first ";
     const text =
-        `${many(group.waiting, "request")} ${waits(group.waiting)} for a connection of ${name}, ` +
+        `${many(group.waiting, "request")} ${wait(group.waiting)} for a connection of ${name}, ` +
         `${first}for ${seconds(group.waiting_for)}${because(group, full)}${longest(name, full, holders)}`;
     return [{ level: group.waiting_for < LONG ? "warn" : "bad", key: `waiting ${name}`, text }];
 }
 
-const waits = (number) => (number === 1 ? "waits" : "wait");
+const wait = (number) => (number === 1 ? "waits" : "wait");
 
 const isFull = ({ connection_count, in_use, cleaning }) =>
     connection_count > 0 && in_use + cleaning >= connection_count;
@@ -69,7 +74,8 @@ function because(group, full) {
     if (full.length && full.length === Object.keys(group.servers).length) return `: all ${all} are in use`;
     if (full.length) return `: all ${all} to ${listed(full)} are in use`;
     if (group.opening) return `: ${group.opening} being opened`;
-    if (group.idle) return `, though ${group.idle} are idle: in other workers, or on servers that may not serve them`;
+    const elsewhere = Object.keys(group.servers).length > 1 ? ", or on servers that may not serve them" : "";
+    if (group.idle) return `, though ${group.idle} are idle: in other workers${elsewhere}`;
     return "";
 }
 
@@ -116,7 +122,7 @@ function blocked(holders) {
         const { server, blocked_by } = waiters[0];
         const { who, pid, place } = blocked_by[0];
         const text =
-            `${many(waiters.length, "connection")} to ${server} ${waits(waiters.length)} for a lock of ` +
+            `${many(waiters.length, "connection")} to ${server} ${wait(waiters.length)} for a lock of ` +
             `${who} (pid ${pid})${at(place)}`;
         return { level: "warn", key: `blocked ${key}`, text };
     });

@@ -9,7 +9,6 @@ import { History } from "./history.js";
 import { Holders } from "./holders.js";
 import { Link } from "./link.js";
 import { Poll } from "./poll.js";
-import { Recent } from "./recent.js";
 import { Servers } from "./servers.js";
 import { many } from "./words.js";
 import { Workers } from "./workers.js";
@@ -17,7 +16,6 @@ import { Workers } from "./workers.js";
 const part = (id) => document.getElementById(id);
 
 const history = new History();
-const timeouts = new Recent();
 const headline = new Headline(part("now"), part("spoken"));
 const link = new Link(part("link"), part("alarm"), headline);
 const groups = new Groups(part("groups"));
@@ -31,8 +29,7 @@ const tables = [
 function show(stats) {
     link.heard(stats);
     history.add(stats);
-    for (const [name, group] of Object.entries(stats.groups)) timeouts.add(name, stats.at, group.timeouts);
-    headline.show(findings(stats, (name) => timeouts.grown(name)));
+    headline.show(findings(stats));
     groups.show(stats, history);
     for (const table of tables) table.show(stats);
     advise(stats.advice);
