@@ -140,6 +140,14 @@ def test_fewer_connections() -> None:
     assert size_advice("web", fewer, 2, peak) is None
 
 
+@pytest.mark.parametrize(("size", "line"), [(4, None), (5, "connection_count 2 in place of 5 would do")])
+def test_as_few_as_make_sense(size: int, line: str | None) -> None:
+    """Never fewer than two, of which a thread may need the second, and nothing is said where hardly any would be saved."""
+    group, peak = presented(2, [0.001] * ARRIVALS, size)
+    advice = size_advice("web", group, 1, min(peak, 1))
+    assert advice is line if line is None else line in (advice or "")
+
+
 def test_nothing_measured() -> None:
     """Of a group that nobody, or hardly anybody, used, nothing is said."""
     unused = {"count": 0, "seconds": 0.0, "longest": 0.0, "p50": None, "p95": None, "p99": None, "rate": None}

@@ -8,8 +8,6 @@ import os
 import resource
 import shutil
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,7 @@ import pytest
 from pgdbpool.workers import Exchange
 from tests.life import in_child, python
 
-from .crew import KEY, Member, dead, files, interrupted, killed, retired
+from .crew import KEY, Member, dead, files, interrupted, killed, retired, seen_by
 
 NAMESPACE = ["unshare", "--mount", "--map-root-user"]
 
@@ -182,30 +180,33 @@ def test_no_descriptors(tmp_path: Path) -> None:
         said.append(in_child(lambda: tick(spare)))  # noqa: B023 (called at once)
         assert a.sees()["dead"] == 7
         assert a.sees()[f"late {spare}"] == 1
+        assert (said[-1] is None) == (b'"late %d"' % spare in (tmp_path / KEY / "past").read_bytes())
     assert said[0] == f"cannot use {tmp_path / KEY}: Too many open files"
     assert said[-1] is None
 
 
-@pytest.mark.parametrize("failing", ["figures", "retired"])
-def test_what_it_was_given_fails(failing: str, tmp_path: Path) -> None:
-    """What figures() raises is kept as text, and what retired() cannot count is left out; neither is raised anywhere."""
+def raises(*_: object) -> dict[str, Any]:
+    raise KeyError("groups")
+
+
+def test_no_figures(tmp_path: Path) -> None:
+    """An exception where the figures are made is kept as text, and raised nowhere."""
+    a = Member(tmp_path, "a")
+    a.tick()
+    exchange = Exchange(str(tmp_path), KEY, raises, retired)
+    assert (exchange.tick(a.now), exchange.others()) == (30.0, [])
+    assert exchange.alone == "KeyError: 'groups'"
+    exchange.close()
+    assert len(files(tmp_path)) == 2
+
+
+def test_figures_of_another_shape(tmp_path: Path) -> None:
+    """A dead one's figures that cannot be counted are left alone, as what cannot be read; the living are seen."""
     a = Member(tmp_path, "a")
     a.tick()
     killed(Member(tmp_path, "dead").tick)
-    before = files(tmp_path)
-
-    def fails(*_: object) -> dict[str, Any]:
-        raise KeyError("groups")
-
-    functions: dict[str, Callable[..., dict[str, Any]]] = {"figures": a.figures, "retired": retired}
-    exchange = Exchange(str(tmp_path), KEY, **{**functions, failing: fails})
-    if failing == "retired":
-        exchange.tick(time.time() + 1000.0)
-        assert ([each["counters"] for each in exchange.others()], exchange.alone) == ([{"a": 1}], None)
-    else:
-        assert (exchange.tick(time.time() + 1000.0), exchange.others()) == (30.0, [])
-        assert exchange.alone == "KeyError: 'groups'"
+    exchange = Exchange(str(tmp_path), KEY, Member(tmp_path, "b").figures, raises)
+    assert (exchange.tick(a.now + 1000.0), seen_by(exchange), exchange.alone) == (1.0, {"a": 1}, None)
     exchange.close()
     a.fold()
-    assert a.sees()["dead"] == 1
-    assert set(before) - set(files(tmp_path))
+    assert a.sees() == {"b": 1, "dead": 1}

@@ -205,6 +205,18 @@ def open_in(folder: Path) -> list[str]:
     return [target for path in paths if os.path.lexists(path) and (target := os.readlink(path)).startswith(str(folder))]
 
 
+def test_one_file_is_open(tmp_path: Path) -> None:
+    """However often it writes, a worker has the last of its files open and nothing else, and none when it has closed."""
+    a = Member(tmp_path, "a")
+    for count in range(10):
+        a.count = count
+        a.tick()
+        a.sees()
+        assert open_in(tmp_path) == [str(path) for path in (tmp_path / KEY).glob("*.json")]
+    a.exchange.close()
+    assert open_in(tmp_path) == []
+
+
 FORKING = """
 import os, sys, threading
 from pathlib import Path
@@ -301,8 +313,9 @@ def test_closed_by_many_at_once(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_last_one_waits_a_moment(tmp_path: Path) -> None:
-    """Who closes waits for whoever is just looking after the dead, so that the last one removes the folder; not for long."""
+def test_the_last_one_waits_a_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who closes waits for whoever is just looking after the dead, so that the last one removes the folder."""
+    monkeypatch.setattr("pgdbpool.workers.exchange._PATIENCE", 30.0)
     a, other = Member(tmp_path, "a"), Member(tmp_path, "other")
     a.tick()
     with open(tmp_path / KEY / "lock") as lock:
@@ -312,6 +325,16 @@ def test_the_last_one_waits_a_moment(tmp_path: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_UN)
         closing.result()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_last_one_waits_not_for_long(tmp_path: Path) -> None:
+    """Where somebody looks after the dead and comes to no end, who closes leaves its file to whoever comes next."""
+    a, other = Member(tmp_path, "a"), Member(tmp_path, "other")
+    a.tick()
+    with open(tmp_path / KEY / "lock") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        thread_of(a.exchange.close).result()
+    assert (other.sees(), other.living()) == ({"a": 1}, set())
 
 
 def test_closed_in_the_middle_of_a_tick(tmp_path: Path) -> None:

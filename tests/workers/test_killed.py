@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import itertools
 import mmap
 import os
@@ -10,11 +11,15 @@ import random
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from pgdbpool.workers.folder import Folder
+from pgdbpool.workers.records import LOCK
 
 from .crew import KEY, Member, begun, dead, ended, exit_codes, files, interrupted
 
@@ -179,3 +184,37 @@ def test_two_fold_at_once(tmp_path: Path) -> None:
     assert last.sees()["dead"] == 200
     assert not any(name.endswith(".new") for name in files(tmp_path))
     assert (tmp_path / KEY / "past").read_bytes().count(b'"dead":200') == 1
+
+
+def test_a_lock_that_is_removed(tmp_path: Path) -> None:
+    """Whoever opens the lock's file before the last one out removes it, and locks it after that, has not got the lock."""
+    held: list[int] = []
+
+    def locked() -> int:
+        descriptor = os.open(tmp_path / LOCK, os.O_RDWR | os.O_CREAT)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def replace() -> None:
+        """Of two that leave, one removes it, and another has a new one."""
+        with suppress(BlockingIOError):
+            removed = locked()
+            (tmp_path / LOCK).unlink()
+            os.close(removed)
+            held.append(locked())
+
+    def lock() -> None:
+        with Folder(str(tmp_path)) as folder, folder.locked(LOCK) as ours:
+            assert ours is not bool(held)
+
+    for step in itertools.count():
+        got_there = not interrupted(step, lock, replace)
+        while held:
+            os.close(held.pop())
+        if got_there:
+            break
+    assert step > 5
