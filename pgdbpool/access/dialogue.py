@@ -297,7 +297,7 @@ class Dialogue:
             is_of_trigger = error.diag.context is not None
             if error.pgcode in _NOT_COMMIT and not (is_of_trigger or (error.pgcode == _CANCELED and timed_out)):
                 scribe.note()
-                raise InDoubt("either COMMIT failed, or what was asked behind it") from error
+                raise noted(InDoubt("either COMMIT failed, or what was asked behind it")) from error
             raise
 
     def undo_to(self, savepoint: str) -> BaseException | None:

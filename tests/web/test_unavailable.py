@@ -22,6 +22,7 @@ from pgdbpool.wsgi import Middleware
 from tests.gunicorn.test_gunicorn import Gunicorn
 from tests.life import thread_of
 from tests.servers import DATABASE, Server, _free_port, eventually
+from tests.usage import kill
 from tests.web.test_deadline import all_taken
 from tests.web.test_middleware import HEADERS, Answer, App, Body, around, ask, responding
 
@@ -35,9 +36,14 @@ def refused() -> dict[str, Any]:
     return {"db": [endpoint], "groups": {"web": {"connection_count": 1, "timeout": 0.2}}}
 
 
-def hang_up(pool: Any) -> None:
-    with pool.transaction() as db:
+def hang_up(pool: Any, _: Any = None) -> None:
+    with pool.transaction(timeout=10) as db:
         db.query(HANG_UP)
+
+
+def lost_before_commit(pool: Any, server: Server) -> None:
+    with pool.transaction(timeout=10) as db:
+        kill(server, db.query("SELECT pg_backend_pid()").scalar())
 
 
 def after_close(pool: Any) -> None:
@@ -97,7 +103,7 @@ def test_exhausted(make_pool: Any, caplog: pytest.LogCaptureFixture) -> None:
 @pytest.mark.parametrize("kind", AWAY)
 def test_away(make_pool: Any, caplog: pytest.LogCaptureFixture, kind: str) -> None:
     """A connection that was lost, a pool that is closed: 503, to be tried again a little later."""
-    pool = make_pool(connection_count=1, timeout=1)
+    pool = make_pool(connection_count=1)
     assert is_503(ask(around(responding(lambda: AWAY[kind](pool)), secret=None)), "away")
     assert [message.startswith("answered 503 (away) after ") for message in warnings_of(caplog)] == [True]
 
@@ -157,8 +163,13 @@ def nested(pool: Any) -> None:
         pass
 
 
+def doubt(_: Any) -> None:
+    raise pgdbpool.InDoubt from pgdbpool.PoolTimeout()
+
+
 OTHERS: dict[str, tuple[Callable[[Any], Any], type[Exception]]] = {
     "InDoubt": (lambda pool: pool.query(HANG_UP), pgdbpool.InDoubt),
+    "InDoubt, and why": (doubt, pgdbpool.InDoubt),
     "NestedCheckout": (nested, pgdbpool.NestedCheckout),
     "UnconfiguredGroupError": (lambda pool: pool.query("SELECT 1", group="no"), pgdbpool.UnconfiguredGroupError),
     "query error": (lambda pool: pool.query("SELECT 1/0"), psycopg2.errors.DivisionByZero),
@@ -172,7 +183,7 @@ OTHERS: dict[str, tuple[Callable[[Any], Any], type[Exception]]] = {
 def test_what_it_is_not_for(make_pool: Any, caplog: pytest.LogCaptureFixture, other: str) -> None:
     """What a retry could do twice, and the application's own mistakes, reach the server as they are; so behind a framework."""
     work, error = OTHERS[other]
-    pool = make_pool(connection_count=1, timeout=0.2)
+    pool = make_pool(connection_count=1)
     with pytest.raises(error):
         ask(around(responding(lambda: work(pool)), secret=None, deadline=10))
     assert ask(around(framework(lambda: work(pool)), secret=None, deadline=10)).status == "500 INTERNAL SERVER ERROR"
@@ -212,7 +223,7 @@ def framework(work: Callable[[], Any], handle: type[Exception] | None = None) ->
 
 
 @pytest.mark.contract("6.middleware.1")
-def test_flask(make_pool: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_flask(make_pool: Any, server: Server, caplog: pytest.LogCaptureFixture) -> None:
     """It turns exceptions into a page of its own: in its place comes 503; what it answers itself is left alone."""
     pool = make_pool(connection_count=1, timeout=0.1)
     query = lambda: pool.query("SELECT 1").scalar()  # noqa: E731
@@ -225,7 +236,8 @@ def test_flask(make_pool: Any, caplog: pytest.LogCaptureFixture) -> None:
     assert len(warnings_of(caplog)) == 1
     good = ask(app)
     assert (good.status, good.body) == ("200 OK", b"1")
-    assert is_503(ask(around(framework(lambda: hang_up(pool)), secret=None)), "away")
+    for lose in (hang_up, lost_before_commit):
+        assert is_503(ask(around(framework(lambda lose=lose: lose(pool, server)), secret=None)), "away")
     assert is_503(
         ask(around(framework(lambda: pool.query("SELECT pg_sleep(9)")), secret=None, deadline=0.2)), "exhausted"
     )
@@ -359,7 +371,7 @@ def test_what_was_written_before_is_in_the_cookie(server: Server) -> None:
     with pgdbpool.init(config) as pool:
 
         class Small:
-            handler = staticmethod(lambda: pool.handler("small"))
+            handler = staticmethod(lambda timeout: pool.handler("small", timeout=timeout))
 
         with all_taken(Small):
             answer = ask(around(responding(work)))
