@@ -7,7 +7,6 @@ import signal
 import stat
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -35,6 +34,9 @@ HELD = [
     ["handler", "report", "report"],
 ]
 WAITING = [[], [], [], ["handler", "row"], [], [], [], ["report", "report", "report"]]
+TAKEN = next(
+    f"shop.py:{number} (held)" for number, text in enumerate(APP.splitlines(), 1) if "block(group) as db" in text
+)
 Serve = Callable[..., Service]
 
 
@@ -74,7 +76,8 @@ def serve(cluster: Replicas, tmp_path: Path) -> Iterator[Serve]:
     started: list[Service] = []
 
     def start(count: int, **root: Any) -> Service:
-        started.append(Service(tmp_path, configured(cluster, **root), count))
+        (folder := tmp_path / str(len(started))).mkdir()
+        started.append(Service(folder, configured(cluster, **root), count))
         return started[-1]
 
     yield start
@@ -127,20 +130,12 @@ def test_every_number_is_what_postgresql_says(service: Service, observer: Observ
     numbers = shows(expected, lambda: by_stats(service.stats()))
     assert len(numbers["holders"]) == len(scene.held) == sum(map(len, HELD))
     assert numbers["waiting"] == {"web": 2, "reports": 3}
+    assert {Path(each["taken"]).name for each in service.stats()["holders"]} == {TAKEN}
     for line in scene.spare.values():
         numbers = shows(expected, lambda line=line: by_stats(line.get("/pool/stats.json")))
         numbers["workers"] = len(numbers["workers"])
         del numbers["holders"]
         assert by_metrics(line.text("/pool/metrics")) == numbers
-
-
-def test_each_holder_is_named_by_its_line_of_code(service: Service, scene: Scene) -> None:
-    """Whichever worker is asked: of every connection that is held, the place in the application that took it."""
-    has_all = lambda: len(service.stats()["holders"]) == len(scene.held)  # noqa: E731
-    assert eventually(has_all, SEEN)
-    held = 1 + next(number for number, text in enumerate(APP.splitlines()) if "block(group) as db" in text)
-    taken = Counter(Path(each["taken"]).name for each in service.stats()["holders"])
-    assert taken == {f"shop.py:{held} (held)": len(scene.held)}
 
 
 @pytest.mark.contract("6.status_app.2")
@@ -195,17 +190,22 @@ def test_a_graceful_reload(service: Service, cluster: Replicas, observer: Observ
             assert counts == sorted(counts), (counter, group)
 
 
-def test_another_service_of_this_host(service: Service, serve: Serve) -> None:
-    """Another service with other groups and the same servers shows itself, and the first one goes on showing itself."""
-    other = serve(1, groups={"jobs": {"connection_count": 1}})
-    names = lambda one: (set(one["groups"]), {each["pid"] for each in one["workers"]})  # noqa: E731
-    assert eventually(lambda: names(other.stats()) == ({"jobs"}, other.workers()), BOOTED)
-    assert eventually(lambda: names(service.stats()) == ({*GROUPS}, service.processes()), SEEN)
-    folders = {path.name: stat.S_IMODE(path.stat().st_mode) for path in default_folder().iterdir()}
-    assert (len(folders), {*folders.values()}) == (2, {0o700})
-    assert stat.S_IMODE(default_folder().stat().st_mode) == 0o700
-    other.close()
-    assert len([*default_folder().iterdir()]) == 1
+def test_two_services_of_one_host(serve: Serve) -> None:
+    """Those with the same servers and other groups do not meet: each shows itself, and has a private folder of its own."""
+    before = {*default_folder().glob("*")}
+    services = {name: serve(1, groups={name: {"connection_count": 1}}) for name in ("orders", "jobs")}
+    folders = lambda: {*default_folder().glob("*")} - before  # noqa: E731
+    assert eventually(lambda: len(folders()) == 2, BOOTED)
+    assert {mode_of(path) for path in (default_folder(), *folders())} == {0o700}
+    for name, service in services.items():
+        stats = service.stats()
+        assert ({each["pid"] for each in stats["workers"]}, [*stats["groups"]]) == (service.workers(), [name])
+    services["jobs"].close()
+    assert len(folders()) == 1
+
+
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
 
 
 def test_a_folder_of_the_users(serve: Serve, tmp_path: Path) -> None:
@@ -214,8 +214,8 @@ def test_a_folder_of_the_users(serve: Serve, tmp_path: Path) -> None:
     service = serve(2, stats_dir=str(tmp_path / "figures"))
     assert eventually(lambda: {each["pid"] for each in service.stats()["workers"]} == service.workers(), BOOTED)
     [folder] = (tmp_path / "figures").iterdir()
-    modes = {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
-    assert (stat.S_IMODE(folder.stat().st_mode), modes) == (0o700, {0o600})
+    assert mode_of(folder) == 0o700
+    assert {mode_of(path) for path in folder.glob("*.json")} == {0o600}
     assert len([*folder.glob("*.json")]) == 2
     service.close()
     assert [*(tmp_path / "figures").iterdir()] == []
