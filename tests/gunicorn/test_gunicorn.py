@@ -60,7 +60,9 @@ class Gunicorn:
             self.process = subprocess.Popen(
                 [*command, "shop:application"], cwd=folder, stderr=log, env={**os.environ, "PYTHONPATH": root}
             )
-        found = eventually(lambda: re.search(r"Listening at: http://127\.0\.0\.1:(\d+)", self.log()), 10.0)
+        found = eventually(lambda: re.search(r"Listening at: http://127\.0\.0\.1:(\d+)", self.log()), 30.0)
+        if not found:
+            self.close()
         assert found, self.log()
         self.port = int(found.group(1))
 
