@@ -18,6 +18,7 @@ _ENOUGH = 100 / 60  # checkouts a second: of fewer in the last minute one cannot
 _RARE = (
     20  # times as long as half of them: a few long holds, not the usual spread (of exponential holds p99 is 6.6 × p50)
 )
+_UTMOST = 10_000  # connections
 _FULL = 0.95  # busy beyond this, arrivals are as many as there is room for
 _SPARE = 3  # fewer connections than these are not worth a line
 _LEAST = 2  # with one, a thread that asks for a second waits for itself
@@ -41,7 +42,7 @@ def size_advice(name: str, group: Mapping[str, Any], workers: int, in_use_peak: 
     None where that was not watched for long.
     """
     load = _busiest(group["servers"], workers)
-    if load is None or load.rate * workers < _ENOUGH:
+    if load is None or load.rate * workers < _ENOUGH or load.busy > _UTMOST:
         return None
     needed = max(_LEAST, connections_for(load.busy))
     if (group["wait"]["p99"] or 0.0) >= _FELT:
