@@ -184,14 +184,23 @@ def _presented(group: Figures) -> Figures:
         **total,
         **{name: group[name] for name in ("waiting", *_LONGEST, "timeouts", "errors", "unserved")},
         "wait": percentiles(group["wait"], at_once=lately),
-        "hold": percentiles(hold),
+        "hold": percentiles(hold) | _ended(total),
         "statement": percentiles(_timing([each["statement"] for each in servers])),
         "servers": {label: _read(each) for label, each in group["servers"].items()},
     }
 
 
 def _read(server: Figures) -> Figures:
-    return {**server, **{name: percentiles(server[name]) for name in ("hold", "statement")}}
+    return {
+        **server,
+        "hold": percentiles(server["hold"]) | _ended(server),
+        "statement": percentiles(server["statement"]),
+    }
+
+
+def _ended(of: Figures) -> dict[str, int]:
+    """How many holds have ended, at the same moment as the connections were looked at."""
+    return {"count": of["checkouts"] - of["in_use"]}
 
 
 def present_groups(groups: Figures) -> Figures:

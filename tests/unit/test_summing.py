@@ -24,7 +24,7 @@ def timing(*durations: float, over: float = 10.0) -> dict[str, Any]:
 
 def server(in_use: int = 0, **more: Any) -> dict[str, Any]:
     gauges = {"connection_count": 4, "minimum": 1, "in_use": in_use, "idle": 4 - in_use, "cleaning": 0, "opening": 0}
-    return {**gauges, "checkouts": 10, "reads": 0, "hold": timing(0.01, 0.01), "statement": timing(0.01), **more}
+    return {**gauges, "checkouts": 2 + in_use, "reads": 0, "hold": timing(0.01, 0.01), "statement": timing(0.01), **more}
 
 
 def worker(pid: int, *, at: float = 100.0, **more: Any) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def test_what_is_there_and_what_was_counted_adds_up() -> None:
     shown = present(merge(workers))
     web = shown["groups"]["web"]
     assert (web["connection_count"], web["in_use"], web["idle"], web["waiting"], web["timeouts"]) == (24, 3, 21, 3, 3)
-    assert (web["checkouts"], web["hold"]["count"], web["wait"]["count"], web["waiting_for"]) == (60, 12, 3, 0.3)
+    assert (web["checkouts"], web["hold"]["count"], web["wait"]["count"], web["waiting_for"]) == (15, 12, 3, 0.3)
     assert [each["pid"] for each in shown["workers"]] == [1, 2, 3]
     assert workers == before
 
@@ -105,7 +105,7 @@ def test_of_the_dead_the_counters_stay() -> None:
     living, dead = worker(1), worker(2, holders=[holder(7, 1.0)])
     merged = merge([living, past([dead, worker(3)])])
     web = present(merged)["groups"]["web"]
-    assert (web["checkouts"], web["timeouts"], web["hold"]["count"]) == (60, 3, 12)
+    assert (web["checkouts"], web["timeouts"], web["hold"]["count"]) == (15, 3, 14)
     assert (web["in_use"], web["connection_count"], web["waiting"]) == (1, 8, 1)
     assert (merged["holders"], [each["pid"] for each in merged["workers"]]) == ([], [1])
     assert web["hold"]["rate"] == 0.4  # the dead one's last minute counts no more
