@@ -135,7 +135,7 @@ def test_a_pool_goes_on_and_grows_later(server: Server, host: str, spare: int, l
         assert 0.4 < failed.seconds < 1.5
         assert 1 <= count <= 5 * (lasts + 1)
         assert grown < 1.0
-        assert len(said) <= 6, said
+        assert len(said) <= 7, said
         assert threads <= workers()
         assert full(pool, 4)
         assert len(server.sessions()) == sessions + 3
@@ -175,9 +175,9 @@ def test_a_pool_that_is_made_without_descriptors(server: Server) -> None:
             assert pool.check()[f"localhost:{server.port}"]["error"].endswith(WHY)
             threads = workers()
         assert outcome(pool.query, "SELECT 1").seconds < 1.0
-        assert threads == {"watch", "names", "monitor", "open"}
+        assert threads == {"watch", "names", "monitor", "open", "figures"}
         assert threads <= workers()
-        assert len(said) <= 6, said
+        assert len(said) <= 7, said
         assert eventually(lambda: server.sessions("pgdbpool:monitor"))
         assert full(pool, 4)
         pool.close()
