@@ -24,7 +24,14 @@ def timing(*durations: float, over: float = 10.0) -> dict[str, Any]:
 
 def server(in_use: int = 0, **more: Any) -> dict[str, Any]:
     gauges = {"connection_count": 4, "minimum": 1, "in_use": in_use, "idle": 4 - in_use, "cleaning": 0, "opening": 0}
-    return {**gauges, "checkouts": 2 + in_use, "reads": 0, "hold": timing(0.01, 0.01), "statement": timing(0.01), **more}
+    return {
+        **gauges,
+        "checkouts": 2 + in_use,
+        "reads": 0,
+        "hold": timing(0.01, 0.01),
+        "statement": timing(0.01),
+        **more,
+    }
 
 
 def worker(pid: int, *, at: float = 100.0, **more: Any) -> dict[str, Any]:
