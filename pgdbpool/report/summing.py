@@ -20,6 +20,7 @@ _EVENTS = 50  # of servers, and of connections
 _HOLDERS = 50
 _LONG_ENOUGH = 60  # points of the history: five minutes
 _ALIKE = 3.0  # seconds in which several workers tell of the same event
+_WELL = ("up", "full")
 _OWN = ("hold", "taken back")  # each worker's own affairs
 
 
@@ -94,15 +95,16 @@ def _summed(figures: Iterable[Figures], names: Iterable[str]) -> dict[str, int]:
 
 
 def _endpoint(endpoints: Sequence[Figures]) -> Figures:
-    """What most workers say of it (of several, whoever spoke last), and the largest lag."""
+    """What most workers say of it, of two opinions the worse, and the largest lag."""
     knowing = [each for each in endpoints if each["state"] != "unknown"] or list(endpoints)
-    state = Counter(each["state"] for each in knowing).most_common(1)[0][0]
+    states = Counter(each["state"] for each in knowing)
+    state = max(states, key=lambda each: (states[each], each not in _WELL))
     said = next(each for each in knowing if each["state"] == state)
     errors = [each["last_error"] for each in (said, *endpoints) if each["last_error"]]
     return {
         **{name: said[name] for name in ("role", "state", "timeline")},
         **{name: _largest(each[name] for each in knowing) for name in ("lag_seconds", "lag_bytes")},
-        "states": dict(Counter(each["state"] for each in knowing)),
+        "states": dict(states),
         **_summed(endpoints, ("connects", "connect_errors")),
         "last_error": errors[0] if errors else None,
         "connect": _timing([each["connect"] for each in endpoints]),

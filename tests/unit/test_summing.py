@@ -97,14 +97,15 @@ def test_a_share_is_that_of_the_reads() -> None:
 
 
 def test_what_most_workers_say_of_a_server_counts() -> None:
-    """Its state is what most say, or who spoke last; the lag is the largest; who knows nothing has no say."""
+    """Its state is what most say, of two opinions the worse; the lag is the largest; who knows nothing has no say."""
     workers = [worker(1), worker(2), worker(3)]
     for each, state in zip(workers, ("down", "up", "down"), strict=True):
         each["endpoints"][LABELS[1]]["state"] = state
     merged = merge([*workers, past([worker(4)])])["endpoints"][LABELS[1]]
     assert (merged["state"], merged["states"], merged["lag_seconds"]) == ("down", {"down": 2, "up": 1}, 0.3)
     workers[0]["endpoints"][LABELS[1]]["state"], workers[0]["at"] = "up", 101.0
-    assert merge(workers[:1] + workers[2:])["endpoints"][LABELS[1]]["state"] == "up"
+    for pair in (workers[:1] + workers[2:], workers[2:] + workers[:1]):
+        assert merge(pair)["endpoints"][LABELS[1]]["state"] == "down"
 
 
 def test_of_the_dead_the_counters_stay() -> None:
