@@ -30,7 +30,8 @@ class Asking(Generic[Answer]):
     def next(self, patience: float) -> Answer:
         """The next answer, or what was raised in its place; ``NotYet`` if none comes within ``patience`` seconds."""
         try:
-            answer, error = self._came.get(timeout=patience)
+            # Not timeout=0, by which Python 3.10 waits for ever.
+            answer, error = self._came.get(patience > 0, patience or None)
         except Empty:
             raise NotYet from None
         if error is not None:
