@@ -35,7 +35,8 @@ SELECT pg_catalog.concat_ws('|', standby::text, system_identifier::text,
   pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text,
   (pg_catalog.current_setting('synchronous_standby_names') <> '')::text,
   coalesce(extract(epoch FROM pg_catalog.pg_stat_get_bgwriter_stat_reset_time())::text, ''),
-  extract(epoch FROM pg_catalog.pg_postmaster_start_time())::text)
+  extract(epoch FROM pg_catalog.pg_postmaster_start_time())::text,
+  CASE WHEN standby THEN '0/0' ELSE pg_catalog.pg_current_wal_flush_lsn()::text END)
 FROM pg_catalog.pg_is_in_recovery() AS standby, pg_catalog.pg_control_system(),
   pg_catalog.pg_control_checkpoint(), pg_catalog.pg_control_recovery()
 """
@@ -52,6 +53,7 @@ class Position:
     clocks. ``next_xid``: every transaction id below it is in this server's history, ``recovered_xid``: and was when it came
     back from a crash, 0 where that is not known any more. ``synchronous``: commits wait for standbys. ``unbroken``: changes
     when it crashes (which discards its statistics). ``started``: when the server did.
+    ``flushed``: what a primary has flushed, and so sends to standbys; what an open transaction has written may not be.
     """
 
     asked: float
@@ -67,13 +69,15 @@ class Position:
     synchronous: bool = False
     unbroken: str = ""
     started: str = ""
+    flushed: int = 0
 
 
 def sample(session: Session, limit: float) -> Position:
     """Ask for all of it, within ``limit`` seconds. Raises what ``Session.ask`` raises."""
     asked = monotonic()
     [(said,)] = session.ask(_SAMPLE, None, limit)
-    standby, cluster, timeline, place, complete, age, recovered, xmax, synchronous, unbroken, started = said.split("|")
+    *words, started, flushed = said.split("|")
+    standby, cluster, timeline, place, complete, age, recovered, xmax, synchronous, unbroken = words
     epoch, _, xid = recovered.partition(":")
     session.in_recovery = standby == "true"
     return Position(
@@ -89,6 +93,7 @@ def sample(session: Session, limit: float) -> Position:
         synchronous == "true",
         unbroken,
         started,
+        position(flushed),
     )
 
 

@@ -85,7 +85,7 @@ class Topology:
         ):
             with self._lock:
                 if position.timeline == self.known.timeline:
-                    self.history.note(position.lsn, position.asked)
+                    self.history.note(min(position.lsn, position.flushed), position.asked)
         self.moved()
 
     def judge(self, heard_of: Endpoint | None = None, role: Role = "unknown") -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pgdbpool import DBOfflineError
-from tests.servers import ROLE, Server, eventually
+from tests.servers import DATABASE, ROLE, Server, eventually
 from tests.several import Replicas, answering, is_known, state, who, writers
 from tests.usage import fresh_table
 
@@ -143,3 +143,20 @@ def test_while_the_primary_is_away(own_replicas: Replicas, make_pool: Callable[.
         assert who(pool, read_only=True) in STANDBYS
         time.sleep(0.05)
     assert [state(pool, label, "lag_seconds") for label in sorted(STANDBYS)] == [0.0, 0.0]
+
+
+def test_a_transaction_that_is_open_is_no_lag(module_replicas: Replicas, make_pool: Callable[..., Any]) -> None:
+    """What it has written is not flushed on a quiet primary, and nobody can read it there either: standbys are not behind."""
+    pool = ready(make_pool, module_replicas, max_lag=1)
+    module_replicas.caught_up()
+    other = module_replicas.primary.admin(dbname=DATABASE)
+    try:
+        other.autocommit = False
+        other.cursor().execute(f"INSERT INTO {ROLE}.of_lag VALUES ('x')")
+        until = time.monotonic() + 4.0
+        while time.monotonic() < until:
+            assert who(pool, read_only=True) in STANDBYS
+            time.sleep(0.05)
+        assert max(state(pool, label, "lag_seconds") for label in STANDBYS) < 1.0
+    finally:
+        other.close()
