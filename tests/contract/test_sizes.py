@@ -13,7 +13,7 @@ FUNCTION_LIMIT = 40  # lines, docstrings excluded
 FUNCTION_MEDIAN = 8
 FILE_LIMIT = 420  # lines
 # From the configuration to the query; the goal is 3,500 lines of code. What is told of it (`report`) is not needed for that.
-CORE_LIMIT = 6129
+CORE_LIMIT = 6133
 CORE = "errors config text waiting driver engine access facade".split()
 
 FILES = python_files("pgdbpool", "examples", "benchmarks")
