@@ -11,12 +11,12 @@ from typing import Any
 import psycopg2
 
 from pgdbpool.access.outcome import TRACK
-from pgdbpool.access.request import check_deadline, noted, present_request
+from pgdbpool.access.request import noted, present_request, refuse_late_commit
 from pgdbpool.access.scribe import Scribe
 from pgdbpool.access.statements import aborted, lost, plain, prepared, refuse_lost_commit, rejected
 from pgdbpool.driver.position import WRITTEN
 from pgdbpool.driver.session import Session, limit_of
-from pgdbpool.errors import DBConnectionError, DBQueryError, InDoubt, PoolError, PoolTimeout
+from pgdbpool.errors import DBConnectionError, DBQueryError, InDoubt, PoolError
 from pgdbpool.text import Verdict, doubtful
 
 BLOCK_ENDS = "the block commits when it ends, and rolls back on an exception"
@@ -252,7 +252,7 @@ class Dialogue:
             if commit:
                 refuse_lost_commit(session)
             if in_doubt:
-                self._refuse_late_commit()
+                refuse_late_commit(lambda: self._send_end("ROLLBACK"))
             if in_doubt and self.scribe is not None:
                 answer = self._commit_for(self.scribe)
             else:
@@ -267,14 +267,6 @@ class Dialogue:
 
     def _send_end(self, *parts: str, in_doubt: bool = False) -> Any:
         return self.send(*parts, in_doubt=in_doubt, limit=self.query_timeout)
-
-    def _refuse_late_commit(self) -> None:
-        try:
-            check_deadline()
-        except PoolTimeout:
-            with suppress(psycopg2.Error):  # a lost connection is found at release
-                self._send_end("ROLLBACK")
-            raise
 
     def _commit_for(self, scribe: Scribe) -> str:
         """COMMIT of what has not failed, and in the same message how far the WAL is behind it; returns the answer.

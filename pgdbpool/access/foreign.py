@@ -12,7 +12,7 @@ from psycopg2 import extensions
 
 from pgdbpool.access.desk import Desk
 from pgdbpool.access.hold import Hold
-from pgdbpool.access.request import Request, bounded, check_deadline
+from pgdbpool.access.request import Request, bounded, refuse_late_commit
 from pgdbpool.access.scribe import Scribe, scribe
 from pgdbpool.access.statements import aborted, lost, refuse_lost_commit
 from pgdbpool.driver.cleaning import end_transaction
@@ -20,7 +20,7 @@ from pgdbpool.driver.guarded import lend, take_back
 from pgdbpool.driver.session import Session, limit_of
 from pgdbpool.engine.loans import Loans
 from pgdbpool.engine.owners import present_owner
-from pgdbpool.errors import PoolError, PoolTimeout
+from pgdbpool.errors import PoolError
 from pgdbpool.waiting import Slot
 
 _base = extensions.connection
@@ -110,7 +110,7 @@ class Borrowed(Hold):
         refuse_lost_commit(session)
         failed = session.failed
         if session.in_transaction and not failed:
-            self._refuse_late_commit(session)
+            refuse_late_commit(lambda: end_transaction(session, session.limit))
         try:
             session.within(session.limit, _base.commit, self.raw)  # which rolls back what has failed
         except psycopg2.Error as error:
@@ -119,15 +119,6 @@ class Borrowed(Hold):
             raise
         if failed:
             raise aborted(self._tenancy.first_error)
-
-    @staticmethod
-    def _refuse_late_commit(session: Session) -> None:
-        try:
-            check_deadline()
-        except PoolTimeout:
-            with suppress(psycopg2.Error):  # a lost connection is found at release
-                end_transaction(session, session.limit)
-            raise
 
     def _give_back(self, slot: Slot, soiled: bool = False) -> None:
         raw = self.raw

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from math import ceil
 from time import monotonic
 from typing import Any, Protocol, TypeVar
+
+import psycopg2
 
 from pgdbpool.driver.session import limit_of
 from pgdbpool.engine.events import Events
@@ -137,10 +139,15 @@ def present_request() -> Request | None:
     return request
 
 
-def check_deadline() -> None:
-    """Raises ``PoolTimeout`` when that of the present request is over."""
-    if (request := present_request()) is not None:
-        request.check()
+def refuse_late_commit(roll_back: Callable[[], object]) -> None:
+    """Raises ``PoolTimeout`` when the present request's deadline is over; what is open is rolled back before."""
+    try:
+        if (request := present_request()) is not None:
+            request.check()
+    except PoolTimeout:
+        with suppress(psycopg2.Error):  # a lost connection is found at release
+            roll_back()
+        raise
 
 
 def bounded(limit: float) -> float:
