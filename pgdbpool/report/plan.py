@@ -26,7 +26,9 @@ def plan(options: PoolOptions, workers: int | None = None) -> dict[str, Any]:
                 "connection_count": group.connection_count,
                 "target": group.target,
                 "sentences": [*_group(options, group), *_never(group)],
-                "servers": {each.label: list(_answers(options, each, group)) for each in options.endpoints},
+                "servers": {
+                    each.label: [*_answers(options, each, group), *_never_at(each, group)] for each in options.endpoints
+                },
             }
             for name, group in options.groups.items()
         },
@@ -47,7 +49,11 @@ def explain(options: PoolOptions, workers: int | None = None) -> str:
 
 def never(options: PoolOptions) -> list[str]:
     """Its lines that tell of limits which cannot be reached."""
-    return [line for line in explain(options).splitlines() if _NEVER in line]
+    return [
+        f"group {name!r}: {each}"
+        for name, group in options.groups.items()
+        for each in (*_never(group), *_together({at.label: _never_at(at, group) for at in options.endpoints}))
+    ]
 
 
 def _together(sentences: Mapping[str, Iterable[str]]) -> Iterator[str]:
@@ -112,8 +118,6 @@ def _silence(options: PoolOptions, endpoint: EndpointOptions) -> str:
     return f"a silent server is noticed within 5 s (three probes), a silent network within {tcp:g} s"
 
 
-_NEVER = "never fires"
-
 # What a target means where there are several servers (contract, 5).
 _TARGETS = {
     "auto": "query() of what only reads goes to a standby, or to the primary while none is there; all else to the primary",
@@ -157,9 +161,9 @@ def _lag(options: PoolOptions, group: GroupOptions) -> Iterator[str]:
 def _never(group: GroupOptions) -> Iterator[str]:
     """Limits that cannot be reached, because a shorter one stands in front of them."""
     if group.max_idle and group.max_lifetime and group.max_idle >= group.max_lifetime:
-        yield f"max_idle {group.max_idle:g} s {_NEVER}: max_lifetime {group.max_lifetime:g} s comes first"
+        yield f"max_idle {group.max_idle:g} s never fires: max_lifetime {group.max_lifetime:g} s comes first"
     if group.validate == "auto" and group.max_idle and group.ping_after >= group.max_idle and not group.min_connections:
-        yield f"ping_after {group.ping_after:g} s {_NEVER}: max_idle {group.max_idle:g} s closes the connection before"
+        yield f"ping_after {group.ping_after:g} s never fires: max_idle {group.max_idle:g} s closes the connection before"
 
 
 def _answers(options: PoolOptions, endpoint: EndpointOptions, group: GroupOptions) -> Iterator[str]:
@@ -170,9 +174,14 @@ def _answers(options: PoolOptions, endpoint: EndpointOptions, group: GroupOption
         yield f"an answer may take {limit:g} s by the server's clock; nobody watches if it hangs"
     else:
         yield f"an answer may take {limit:g} s, and {limit + 1:g} s if the server hangs"
+
+
+def _never_at(endpoint: EndpointOptions, group: GroupOptions) -> Iterator[str]:
+    """The same of limits that depend on the server."""
     if endpoint.connect_timeout > group.timeout > 0:
         first = f"its timeout of {group.timeout:g} s comes first"
-        yield f"connect_timeout {endpoint.connect_timeout:g} s {_NEVER} for a waiting request: {first}"
+        yield f"connect_timeout {endpoint.connect_timeout:g} s never fires for a waiting request: {first}"
+    limit = statement_limit(endpoint, group)
     if limit and group.idle_in_transaction_timeout and group.hold_warning > group.idle_in_transaction_timeout:
         first = f"the server ends it after idle_in_transaction_timeout {group.idle_in_transaction_timeout:g} s"
-        yield f"hold_warning {group.hold_warning:g} s {_NEVER} for an idle transaction: {first}"
+        yield f"hold_warning {group.hold_warning:g} s never fires for an idle transaction: {first}"
