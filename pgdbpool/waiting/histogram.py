@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
@@ -69,11 +69,6 @@ class Histogram:
         numbers = sorted(self.buckets)
         below = list(accumulate(self.buckets[number] for number in numbers))
         return min(_middle(numbers[bisect_left(below, rank)]), self.longest or EDGES[-1])
-
-    def up_to(self, bound: float) -> int:
-        """How many took at most ``bound`` seconds, which must be one of ``EDGES``."""
-        last = bisect_right(EDGES, bound) - 1
-        return sum(count for number, count in self.buckets.items() if number <= last)
 
 
 def _middle(number: int) -> float:
