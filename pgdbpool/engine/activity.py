@@ -10,6 +10,7 @@ from typing import Any
 from pgdbpool.driver.activity import activity
 from pgdbpool.driver.session import Refused, Session
 
+LONG = 0.2  # seconds: who has a connection for less is gone before anybody could look
 _FRESH = 3.0  # seconds in which an answer counts
 _NOTHING: dict[str, Any] = {"state": None, "state_seconds": None, "waits_for": None, "blocked_by": []}
 

@@ -9,6 +9,7 @@ from time import monotonic, sleep
 from pgdbpool.config import PoolOptions
 from pgdbpool.driver.capacity import capacity
 from pgdbpool.driver.session import Refused, Session
+from pgdbpool.engine.activity import LONG
 from pgdbpool.engine.endpoint import Endpoint
 from pgdbpool.engine.engine import Engine
 from pgdbpool.engine.keeper import Keeper, Stock
@@ -21,7 +22,6 @@ _LINGER = 0.5  # seconds in which a thread that had found the pool before comes 
 _MOMENT = 0.1  # seconds that closing waits for a thread to end
 _HUNTING = 0.1  # seconds between two probes while there is no primary, or of a standby that may soon be of use again
 _HUNT = 10.0  # seconds
-_LONG = 0.2  # seconds
 
 
 class Threaded(Engine):
@@ -197,6 +197,6 @@ class Threaded(Engine):
 
 def _held_for_long(stocks: list[Stock]) -> list[int]:
     """The backends of connections that are in use, and not just since a moment."""
-    before = monotonic() - _LONG
+    before = monotonic() - LONG
     slots = (slot for stock in stocks for slot in stock.group.members(stock.shelf))
     return [slot.resource.backend_pid for slot in slots if slot.owner is not None and slot.since < before]

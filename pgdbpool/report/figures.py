@@ -8,6 +8,7 @@ from time import monotonic, time
 from types import FrameType
 from typing import Any
 
+from pgdbpool.engine.activity import LONG
 from pgdbpool.engine.books import Tally
 from pgdbpool.engine.endpoint import Endpoint
 from pgdbpool.engine.engine import Engine
@@ -16,10 +17,9 @@ from pgdbpool.engine.keeper import Stock
 from pgdbpool.engine.owners import describe, where_now
 from pgdbpool.engine.timing import Timing
 from pgdbpool.waiting import BORROWED, CLEANING, IDLE, Shelf, Slot
+from pgdbpool.workers import FORMAT
 
-FORMAT = 1
 _HOLDERS = 50
-_LONG = 0.2  # seconds: who has a connection for less is gone before anybody could look
 
 
 def figures(engine: Engine, worker: dict[str, Any]) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def _groups(engine: Engine, now: float) -> dict[str, Any]:
 def stories(engine: Engine, pid: int) -> dict[str, Any]:
     """Who has a connection now, and what has happened."""
     return {
-        "holders": holders(engine, pid, _LONG),
+        "holders": holders(engine, pid),
         "events": [{**event._asdict(), "workers": 1} for event in engine.events.lately()],
     }
 
@@ -133,11 +133,11 @@ def _endpoint(endpoint: Endpoint, now: float) -> dict[str, Any]:
     }
 
 
-def holders(engine: Engine, pid: int, at_least: float = 0.0) -> list[dict[str, Any]]:
-    """Who has a connection for so many seconds or longer, longest first, where that thread stands, and what its server says."""
+def holders(engine: Engine, pid: int) -> list[dict[str, Any]]:
+    """Who has a connection for long, longest first, where that thread stands, and what its server says."""
     now = monotonic()
     held = [(each, slot) for each in engine.stocks for slot in each.group.members(each.shelf) if slot.owner is not None]
-    held = sorted((each for each in held if now - each[1].since >= at_least), key=lambda each: each[1].since)
+    held = sorted((each for each in held if now - each[1].since >= LONG), key=lambda each: each[1].since)
     frames = sys._current_frames() if held else {}
     return [_holder(stock, slot, pid, now, frames) for stock, slot in held[:_HOLDERS]]
 

@@ -12,11 +12,11 @@ from typing import Any
 from pgdbpool.config import PoolOptions
 from pgdbpool.engine.engine import Engine
 from pgdbpool.engine.worker import Worker
-from pgdbpool.report.figures import FORMAT, figures, stories, unserved
+from pgdbpool.report.figures import figures, stories, unserved
 from pgdbpool.report.history import History
 from pgdbpool.report.limits import Limits
 from pgdbpool.report.summing import merge, past, present_endpoints, present_groups
-from pgdbpool.workers.exchange import Exchange
+from pgdbpool.workers import FORMAT, Exchange
 
 _PATIENCE = 0.5  # seconds that showing the figures waits for the disk
 _PERIOD = 1.0  # seconds

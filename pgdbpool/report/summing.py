@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from math import fsum
+from time import time
 from typing import Any
 
 from pgdbpool.report.advice import size_advice
 from pgdbpool.report.history import together
 from pgdbpool.waiting import Histogram
+from pgdbpool.workers import FORMAT
 
 Figures = dict[str, Any]
 
@@ -41,6 +43,13 @@ def merge(all_figures: Sequence[Figures], *, history: bool = True) -> Figures:
         "history": together([each["history"] for each in newest] if history else []),
         "advice": list(dict.fromkeys(line for each in newest for line in each["advice"])),
     }
+
+
+def nothing() -> Figures:
+    """As ``merge``, where there is no pool."""
+    named: Figures = {"groups": {}, "endpoints": {}, "history": together([])}
+    told: Figures = {"workers": [], "holders": [], "events": [], "advice": []}
+    return {"format": FORMAT, "at": time(), "closed": False, "alone": None, **named, **told}
 
 
 def past(all_figures: Sequence[Figures]) -> Figures:

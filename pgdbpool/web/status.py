@@ -10,15 +10,12 @@ from functools import cache
 from hashlib import sha256
 from importlib.resources import files
 from mimetypes import MimeTypes
-from time import time
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from pgdbpool.engine.current import default_pool
 from pgdbpool.errors import PoolClosed
-from pgdbpool.report.figures import FORMAT
-from pgdbpool.report.history import together
-from pgdbpool.report.summing import Figures, present
+from pgdbpool.report.summing import Figures, nothing, present
 
 Environ = Mapping[str, Any]
 
@@ -80,17 +77,6 @@ def _answer(pool: Any, environ: Environ) -> _Answer:
 # -- figures ----------------------------------------------------------------------------------------------------------
 
 
-_NOTHING: Figures = {
-    "format": FORMAT,
-    "closed": False,
-    "alone": None,
-    "groups": {},
-    "endpoints": {},
-    "history": together([]),
-}
-_NO_LISTS: Figures = {"workers": [], "holders": [], "events": [], "advice": []}
-
-
 def _found(pool: Any) -> Any:
     """The pool that is meant; None before ``pgdbpool.init``."""
     with suppress(PoolClosed):
@@ -99,7 +85,7 @@ def _found(pool: Any) -> Any:
 
 
 def _figures(pool: Any, *, live: bool = True) -> Figures:
-    return pool.host_figures(live=live) if pool else {**_NOTHING, **_NO_LISTS, "at": time()}
+    return pool.host_figures(live=live) if pool else nothing()
 
 
 def _stats(pool: Any, _: Environ) -> _Answer:
