@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, NamedTuple
 
 from tests.servers import eventually
@@ -18,6 +18,7 @@ from tests.servers import eventually
 __all__ = [
     "Crowd",
     "Outcome",
+    "elsewhere",
     "frozen",
     "full",
     "in_child",
@@ -66,6 +67,27 @@ class thread_of:
         self.thread.join(limit)
         assert self.outcome is not None, f"{self._call[0]} still runs after {limit} s"
         return self.outcome
+
+
+@contextmanager
+def elsewhere(take: Callable[[], AbstractContextManager[Any]], count: int) -> Iterator[None]:
+    """So many of what ``take()`` makes are entered, and held by another thread during the block."""
+    ready, over = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with ExitStack() as stack:
+            for _ in range(count):
+                stack.enter_context(take())
+            ready.set()
+            over.wait(20)
+
+    holder = thread_of(hold)
+    assert ready.wait(10)
+    try:
+        yield
+    finally:
+        over.set()
+        assert holder.result().error is None
 
 
 def outcomes(count: int, work: Callable[[int], Any], limit: float = 10.0) -> list[Outcome]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 import psycopg2
@@ -13,7 +12,7 @@ import pytest
 
 import pgdbpool
 from pgdbpool.wsgi import Middleware
-from tests.life import frozen, thread_of
+from tests.life import elsewhere, frozen, thread_of
 from tests.servers import Server, eventually
 from tests.usage import TABLE, Wire, each_call, insert, kill, rows_of
 from tests.web.test_middleware import HEADERS, App, ask, responding
@@ -81,25 +80,9 @@ WAYS = ["query", "handler", "transaction", "stream", "connection", "getconn", "h
 each_way = pytest.mark.parametrize("way", WAYS)
 
 
-@contextmanager
-def all_taken(pool: Any, count: int = 1) -> Iterator[None]:
+def all_taken(pool: Any, count: int = 1) -> AbstractContextManager[None]:
     """All connections are in another thread's hands."""
-    ready, over = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        with ExitStack() as stack:
-            for _ in range(count):
-                stack.enter_context(pool.handler(timeout=10))
-            ready.set()
-            over.wait(20)
-
-    holder = thread_of(hold)
-    assert ready.wait(10)
-    try:
-        yield
-    finally:
-        over.set()
-        assert holder.result().error is None
+    return elsewhere(lambda: pool.handler(timeout=10), count)
 
 
 def is_quiet(server: Server) -> bool:

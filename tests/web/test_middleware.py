@@ -5,10 +5,9 @@ from __future__ import annotations
 import io
 import itertools
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from http.cookies import SimpleCookie
 from typing import Any, NamedTuple
 from wsgiref.util import FileWrapper, setup_testing_defaults
@@ -21,7 +20,7 @@ import pgdbpool
 from pgdbpool.access import tokens
 from pgdbpool.web import cookies
 from pgdbpool.wsgi import Middleware
-from tests.life import thread_of
+from tests.life import elsewhere, thread_of
 from tests.servers import ROLE, eventually
 from tests.several import Replicas, is_known
 from tests.usage import fresh_table
@@ -482,25 +481,9 @@ def test_without_a_secret(cluster: Replicas, caplog: pytest.LogCaptureFixture) -
     ]
 
 
-@contextmanager
-def taken(count: int) -> Iterator[None]:
+def taken(count: int) -> AbstractContextManager[None]:
     """All connections to the primary are in another thread's hands."""
-    ready, over = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        with ExitStack() as stack:
-            for _ in range(count):
-                stack.enter_context(pgdbpool.connection())
-            ready.set()
-            over.wait(10)
-
-    holder = thread_of(hold)
-    assert ready.wait(10)
-    try:
-        yield
-    finally:
-        over.set()
-        assert holder.result().error is None
+    return elsewhere(pgdbpool.connection, count)
 
 
 def test_nobody_can_tell_the_position_now(cluster: Replicas) -> None:

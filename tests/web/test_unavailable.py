@@ -88,7 +88,7 @@ def test_exhausted(make_pool: Any, caplog: pytest.LogCaptureFixture) -> None:
     [message] = warnings_of(caplog)
     assert message.startswith("GET /: answered 503 (exhausted) after 0.")
     assert "group 'web': no connection within 0.1" in message
-    assert "test_deadline.py" in message
+    assert "life.py" in message
     full = make_pool(connection_count=1, timeout=5, max_waiting=1)
     with all_taken(full), ExitStack() as stack:
         stack.enter_context(suppress(pgdbpool.PoolError))
